@@ -1,0 +1,99 @@
+"""The errors of Labelmill.
+
+Every error that Labelmill raises on purpose is one of these, so a caller can catch the family::
+
+    LabelmillError
+    ├── ConfigurationError       a setting, models.toml or a command line that cannot be used
+    ├── ServiceUnavailable       something Labelmill needs does not answer
+    │   ├── BrokerUnavailable        Redis
+    │   └── DatabaseUnavailable      the results database
+    ├── SchemaOutOfDate          the database has not been migrated to this version
+    ├── SourceError              an input file or folder that cannot be read
+    ├── DuplicateJob             a job of that id was submitted before
+    ├── WaitTimeout              no result arrived within the time given
+    ├── ModelLoadError           a checkpoint that cannot be loaded or is not a classifier
+    └── JobError                 one job that cannot be done; becomes a failed row, never a crash
+
+The message of each says what to do next. A :class:`JobError` also has a ``code`` (see
+:class:`ErrorCode`), which is what stands in ``results.error_code``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why a job failed: the stable values of ``results.error_code``."""
+
+    INVALID_MESSAGE = "invalid_message"
+    UNKNOWN_TASK = "unknown_task"
+    INVALID_JOB = "invalid_job"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    WRONG_INPUT_KIND = "wrong_input_kind"
+    TEXT_TOO_LARGE = "text_too_large"
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_UNREADABLE = "image_unreadable"
+    IMAGE_FORBIDDEN = "image_forbidden"
+    IMAGE_NOT_FOUND = "image_not_found"
+    NON_FINITE = "non_finite"
+    MODEL_FAILED = "model_failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    POISONED = "poisoned"
+
+
+class LabelmillError(Exception):
+    """Base of every error that Labelmill raises on purpose."""
+
+
+class ConfigurationError(LabelmillError):
+    """A setting, ``models.toml`` or a command line that cannot be used."""
+
+
+class ServiceUnavailable(LabelmillError):
+    """Something Labelmill needs does not answer."""
+
+
+class BrokerUnavailable(ServiceUnavailable):
+    """Redis does not answer."""
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    """The results database does not answer."""
+
+
+class SchemaOutOfDate(LabelmillError):
+    """The database has not been migrated to this version; run ``labelmill db upgrade``."""
+
+
+class SourceError(LabelmillError):
+    """An input file or folder that cannot be read."""
+
+
+class DuplicateJob(LabelmillError):
+    """A job of that id was submitted before; its id is in ``job_id``."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id!r} was submitted before; read its result, or submit under another id"
+        )
+        self.job_id = job_id
+
+
+class WaitTimeout(LabelmillError):
+    """No result arrived within the time given; the job goes on and can be waited for again."""
+
+
+class ModelLoadError(LabelmillError):
+    """A checkpoint that cannot be loaded, or that is not a classifier of the named task."""
+
+
+class JobError(LabelmillError):
+    """One job that cannot be done; becomes a failed row, never a crash."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -1,0 +1,179 @@
+"""What is remembered: the three tables.
+
+::
+
+    runs ──< jobs ──1 results
+     one row a bulk    the ledger, written     one terminal row a job,
+     submission        before publishing       append-only
+
+They are joined by value, not by foreign keys: a bare ``send_task`` writes neither a run nor a
+job, and its result must be kept all the same.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import ClassVar, TypeAlias, TypedDict
+
+from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, MetaData, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+MAX_ID_LENGTH = 255
+"""Characters in the id of a job or a run, a model's alias or a worker's name.
+
+They are indexed, and an index entry of PostgreSQL holds 2,704 bytes: two of these at four bytes
+a character still fit."""
+
+JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
+
+
+class LabelScore(TypedDict):
+    """One label of a result with its score."""
+
+    label: str
+    score: float
+
+
+class Status(StrEnum):
+    """How a job ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware datetime, in UTC on the way out of either database.
+
+    SQLite has no time zones and PostgreSQL answers in the session's, so neither can be left to
+    the driver. Naive datetimes are refused: which zone was meant is anybody's guess.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time zone is needed: {value!r} has none")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The declarative base; its metadata is what the migrations are compared with."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {datetime: UTCDateTime, str: Text}
+
+
+_Name = String(MAX_ID_LENGTH)
+_Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_Status = Enum(
+    Status,
+    name="status",
+    native_enum=False,
+    create_constraint=True,
+    length=16,
+    values_callable=lambda members: [member.value for member in members],
+)
+
+
+class Run(Base):
+    """One bulk submission."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(_Name, primary_key=True)
+    model: Mapped[str] = mapped_column(_Name)
+    source: Mapped[str]
+    submitted: Mapped[int] = mapped_column(default=0)
+    """Jobs sent so far."""
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    """When the submission ended; the jobs may still be under way."""
+
+
+class Job(Base):
+    """One job as it was submitted: enough to send it again."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        # Only the jobs of runs: a bare job pays nothing for it.
+        Index(
+            None,
+            "run_id",
+            postgresql_where=text("run_id IS NOT NULL"),
+            sqlite_where=text("run_id IS NOT NULL"),
+        ),
+        # The reconciler sweeps the ledger from the oldest on.
+        Index(None, "enqueued_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(_Name, primary_key=True)
+    run_id: Mapped[str | None] = mapped_column(_Name)
+    model: Mapped[str] = mapped_column(_Name)
+    payload: Mapped[dict[str, JsonValue]] = mapped_column(_Json)
+    """The message's keyword arguments."""
+    priority: Mapped[int] = mapped_column(default=0)
+    eta: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    enqueued_at: Mapped[datetime]
+
+
+class Result(Base):
+    """How one job ended. Written once, never changed."""
+
+    __tablename__ = "results"
+    __table_args__ = (
+        # The newest of a run, of a model and of all, a page at a time. New entries go to the end
+        # of each index (of a run, of a model): one that began with the random ids took half of
+        # the rows per second. The status lets a run be counted without touching the table.
+        Index(
+            None,
+            "run_id",
+            "finished_at",
+            "id",
+            "status",
+            postgresql_where=text("run_id IS NOT NULL"),
+            sqlite_where=text("run_id IS NOT NULL"),
+        ),
+        Index(None, "model", "finished_at", "id"),
+        Index(None, "finished_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(_Name, primary_key=True)
+    """The Celery task id."""
+    run_id: Mapped[str | None] = mapped_column(_Name)
+    model: Mapped[str] = mapped_column(_Name)
+    """The alias, which is also the queue."""
+    checkpoint: Mapped[str | None]
+    revision: Mapped[str | None]
+    status: Mapped[Status] = mapped_column(_Status)
+    label: Mapped[str | None]
+    score: Mapped[float | None]
+    scores: Mapped[list[LabelScore] | None] = mapped_column(_Json)
+    """Labels with their scores, the highest first."""
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    attempt: Mapped[int]
+    group_size: Mapped[int]
+    """How many jobs went through the model together."""
+    worker: Mapped[str] = mapped_column(_Name)
+    enqueued_at: Mapped[datetime | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime]

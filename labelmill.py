@@ -1,0 +1,78 @@
+"""The front door: one command, its subcommands from the rooms."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import db.cli
+import demo.cli
+import embedded.cli
+import producer.cli
+import worker.cli
+from db.errors import ConfigurationError, LabelmillError, ServiceUnavailable
+from embedded.errors import EmbeddedServerError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback(invoke_without_command=True)
+def labelmill(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Hugging Face classifiers behind a queue: exactly one row a job.
+
+    Settings come from the environment (LABELMILL_BROKER_URL, LABELMILL_DATABASE_URL, …) and from
+    models.toml. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 Redis or the database
+    away, 130 interrupted.
+    """
+    if show_version:
+        typer.echo(version("labelmill"))
+        raise typer.Exit
+
+
+app.command()(demo.cli.demo)
+app.command()(embedded.cli.up)
+app.command()(worker.cli.worker)
+app.command()(producer.cli.submit)
+app.command()(producer.cli.status)
+app.command()(producer.cli.results)
+app.command()(worker.cli.health)
+app.add_typer(db.cli.app, name="db")
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one line and an exit code."""
+    try:
+        app()
+    except (LabelmillError, EmbeddedServerError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        sys.exit(_exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, ConfigurationError):
+        return EXIT_USAGE
+    if isinstance(error, ServiceUnavailable):
+        return EXIT_UNAVAILABLE
+    return EXIT_FAILURE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""The commands of those who submit jobs and read results."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import redis
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from db.errors import ConfigurationError
+from db.settings import DatabaseSettings
+from db.store import ModelCounts, Store
+from db.tables import Result, Status
+from producer import report
+from producer.client import Client, NewJob
+from producer.contract.catalog import Catalog
+from producer.contract.queues import heartbeats, queue_depths
+from producer.contract.settings import BrokerSettings
+from producer.ids import new_id
+from producer.sources import Columns, count_source, read_source
+
+_stdout = Console()
+_stderr = Console(stderr=True)
+
+_SHOWN_REJECTIONS = 10
+_FOLLOW_SECONDS = 0.2
+
+
+def submit(
+    model: Annotated[str, typer.Argument(help="The model's alias, which is its queue.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="A .csv or .jsonl file, or a folder of images.", show_default=False),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Submit this one text instead.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Submit this one image instead.")] = None,
+    text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
+    image_column: Annotated[
+        str | None, typer.Option(help="The column of image paths or uris, instead of texts.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="The column of job ids; by default ids are made.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="The run's id; by default one is made.")] = None,
+    inline: Annotated[
+        bool, typer.Option(help="Send images in the messages (at most 1 MiB each), not as paths.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until every job has its row.")] = False,
+) -> None:
+    """Submit one job, or many from a file or folder.
+
+    Images go as absolute paths: the worker reads them under its LABELMILL_IMAGE_ROOT.
+
+    Examples:
+
+      labelmill submit topics --text "The parcel never came." --wait
+
+      labelmill submit topics messages.csv --text-column body --id-column ticket
+
+      labelmill submit digits scans/ --wait
+    """
+    if sum(given is not None for given in (source, text, image)) != 1:
+        raise ConfigurationError("give one of SOURCE, --text and --image; see --help")
+    if source is None:
+        _submit_one(model, text, image, run, inline=inline, wait=wait)
+    else:
+        columns = Columns(text=text_column, image=image_column, id=id_column)
+        _submit_many(model, source, columns, run or new_id(), inline=inline, wait=wait)
+
+
+def results(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Only these jobs.", show_default=False)
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Only this run.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    label: Annotated[str | None, typer.Option(help="Only this label.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most rows of the table.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="All rows, a JSON object each.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
+) -> None:
+    """Show results: a table of the newest on a terminal; all of them as JSON lines or CSV.
+
+    Without a terminal, and without --json, it writes CSV.
+
+    Examples:
+
+      labelmill results --run 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11
+
+      labelmill results --model topics --status failed --json > failed.jsonl
+    """
+    if as_json and as_csv:
+        raise ConfigurationError("give one of --json and --csv")
+    with Store.open(DatabaseSettings().database_url) as store:
+        table = not (as_json or as_csv) and _stdout.is_terminal
+        if ids:
+            chosen: Iterator[Result] | list[Result] = list(store.results_of(ids).values())
+        elif table:
+            chosen = store.results(
+                run_id=run, model=model, status=status, label=label, limit=limit
+            )
+        else:
+            chosen = store.iter_results(run_id=run, model=model, status=status, label=label)
+        if table:
+            _stdout.print(report.results_table(chosen))
+        elif as_json:
+            report.write_json(chosen, sys.stdout)
+        else:
+            report.write_csv(chosen, sys.stdout)
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show queues, workers and the newest runs.
+
+    Example:
+
+      labelmill status --json | jq .queues.topics.waiting
+    """
+    settings = BrokerSettings()
+    broker = redis.Redis.from_url(settings.broker_url, socket_timeout=5, socket_connect_timeout=5)
+    with Store.open(DatabaseSettings().database_url) as store:
+        beats = heartbeats(broker)
+        counts = store.counts()
+        depths = queue_depths(broker, _queues(settings, counts))
+        runs = [(run, progress) for run in store.runs(5) if (progress := store.run_progress(run.id))]
+    if as_json:
+        body = {
+            "queues": {
+                queue: {
+                    **depth,
+                    "succeeded": counts.get(queue, ModelCounts()).succeeded,
+                    "failed": counts.get(queue, ModelCounts()).failed,
+                }
+                for queue, depth in depths.items()
+            },
+            "workers": beats,
+            "runs": {
+                run.id: {"submitted": p.submitted, "succeeded": p.succeeded, "failed": p.failed}
+                for run, p in runs
+            },
+        }
+        sys.stdout.write(json.dumps(body) + "\n")
+        return
+    _stdout.print(report.queues_table(depths, counts))
+    _stdout.print(report.workers_table(beats) if beats else "[yellow]no worker is running[/]")
+    if runs:
+        _stdout.print(report.runs_table(runs))
+
+
+def follow(store: Store, run: str, progress: Progress) -> None:
+    """Show a run's progress until each of its jobs has a row."""
+    bar = progress.add_task("classified", total=None)
+    while True:
+        state = store.run_progress(run)
+        if state is None:
+            return
+        progress.update(bar, total=state.submitted, completed=state.finished)
+        if state.finished >= state.submitted:
+            return
+        time.sleep(_FOLLOW_SECONDS)
+
+
+def progress_bar() -> Progress:
+    """A progress bar on standard error; data stays alone on standard output."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=_stderr,
+    )
+
+
+def _submit_one(
+    model: str, text: str | None, image: Path | None, run: str | None, *, inline: bool, wait: bool
+) -> None:
+    with Client() as client:
+        if text is not None:
+            job_id = client.submit_text(model, text, run=run)
+        else:
+            assert image is not None  # noqa: S101 - one of the two is given
+            job_id = client.submit_image(model, image.read_bytes() if inline else image, run=run)
+        if not wait:
+            sys.stdout.write(f"{job_id}\n")
+            return
+        result = client.wait(job_id)
+    if _stdout.is_terminal:
+        _stdout.print(report.results_table([result]))
+    else:
+        report.write_json([result], sys.stdout)
+
+
+def _submit_many(
+    model: str, source: Path, columns: Columns, run: str, *, inline: bool, wait: bool
+) -> None:
+    jobs = read_source(source, columns)
+    if inline:
+        jobs = (_with_bytes(job) for job in jobs)
+    sent = duplicates = 0
+    rejected: list[str] = []
+    with Client() as client, progress_bar() as progress:
+        bar = progress.add_task("submitted", total=count_source(source))
+        for block in client.submit_blocks(model, jobs, run=run, source=str(source)):
+            sent += len(block.ids)
+            duplicates += len(block.duplicates)
+            rejected += [f"job {number + 1}: {error}" for number, error in block.rejected]
+            progress.update(bar, completed=sent + duplicates + len(rejected))
+        progress.update(bar, total=sent + duplicates + len(rejected))
+        if wait:
+            with Store.open(DatabaseSettings().database_url) as store:
+                follow(store, run, progress)
+    _stderr.print(
+        f"run {run}: {sent:,} submitted, {duplicates:,} submitted before, "
+        f"{len(rejected):,} rejected"
+    )
+    for line in rejected[:_SHOWN_REJECTIONS]:
+        _stderr.print(f"  {line}", markup=False)
+    if len(rejected) > _SHOWN_REJECTIONS:
+        _stderr.print(f"  … and {len(rejected) - _SHOWN_REJECTIONS:,} more")
+    sys.stdout.write(f"{run}\n")
+
+
+def _with_bytes(job: NewJob) -> NewJob:
+    if isinstance(job.image, Path):
+        return NewJob(id=job.id, image=job.image.read_bytes())
+    return job
+
+
+def _queues(settings: BrokerSettings, counts: dict[str, ModelCounts]) -> list[str]:
+    named = list(Catalog.load(settings.models_file)) if settings.models_file.is_file() else []
+    return named + [model for model in counts if model not in named]

@@ -1,0 +1,158 @@
+"""The message: a job in Celery's message protocol 2, as kombu's Redis transport stores it.
+
+Protocol: https://docs.celeryq.dev/en/stable/internals/protocol.html (version 2).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from db.errors import ErrorCode, JobError
+from producer.contract.job import TASK_NAME, Job, check_id, parse_job
+
+#: Header in which our own client says when it enqueued; a bare ``send_task`` has none.
+ENQUEUED_AT_HEADER = "enqueued_at"
+
+_ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
+_NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One decoded message; ``error`` is set, and ``job`` is not, where no job could be read."""
+
+    id: str
+    job: Job | None
+    error: JobError | None = None
+    eta: datetime | None = None
+    expires: datetime | None = None
+    enqueued_at: datetime | None = None
+
+
+def headers(
+    job_id: str,
+    *,
+    enqueued_at: datetime,
+    eta: datetime | None = None,
+    expires: datetime | None = None,
+) -> dict[str, Any]:
+    """The protocol-2 headers of a job; the reprs carry no payload."""
+    return {
+        "lang": "py",
+        "task": TASK_NAME,
+        "id": job_id,
+        "root_id": job_id,
+        "parent_id": None,
+        "group": None,
+        "eta": eta.isoformat() if eta else None,
+        "expires": expires.isoformat() if expires else None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "argsrepr": "()",
+        "kwargsrepr": "{…}",
+        "origin": _ORIGIN,
+        "ignore_result": True,
+        ENQUEUED_AT_HEADER: enqueued_at.isoformat(),
+    }
+
+
+def body(kwargs: Mapping[str, Any]) -> list[Any]:
+    """The protocol-2 body of a job: positional arguments, keyword arguments, callbacks."""
+    return [[], kwargs, _NO_CALLBACKS]
+
+
+def decode(raw: bytes) -> Message:
+    """Read one entry of a queue's list.
+
+    Never raises for what a stranger may have written: a message that cannot be read comes back
+    with its ``error``, under its own id, or under one derived from its bytes where it has none
+    (so that the same bytes always give the same row).
+    """
+    job_id = f"unreadable-{uuid.UUID(bytes=hashlib.sha256(raw).digest()[:16])}"
+    try:
+        envelope = _json_object(raw, "the message")
+        head = envelope.get("headers")
+        if not isinstance(head, dict):
+            raise _invalid("it has no headers; send it with Celery's message protocol 2")
+        job_id = check_id(head.get("id"))
+        if head.get("task") != TASK_NAME:
+            raise JobError(
+                ErrorCode.UNKNOWN_TASK, f"this queue takes only the task {TASK_NAME!r}; resend it"
+            )
+        kwargs = _kwargs(envelope)
+        return Message(
+            job_id,
+            parse_job(kwargs),
+            eta=_time(head, "eta"),
+            expires=_time(head, "expires"),
+            enqueued_at=_time(head, ENQUEUED_AT_HEADER),
+        )
+    except JobError as error:
+        return Message(job_id, None, error)
+
+
+def _kwargs(envelope: dict[str, Any]) -> dict[str, Any]:
+    if envelope.get("content-type") != "application/json":
+        raise _invalid("its body is not JSON; set task_serializer='json'")
+    if "compression" in envelope["headers"]:
+        raise _invalid("its body is compressed; set task_compression=None")
+    encoded = envelope.get("body")
+    properties = envelope.get("properties")
+    if not isinstance(encoded, str) or not isinstance(properties, dict):
+        raise _invalid("it has no body or no properties")
+    if properties.get("body_encoding") == "base64":
+        try:
+            content: str | bytes = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            raise _invalid("its body is not base64") from None
+    else:
+        content = encoded
+    try:
+        parts = json.loads(content)
+    except (ValueError, RecursionError):
+        raise _invalid("its body is not JSON") from None
+    if not isinstance(parts, list) or len(parts) != 3 or not isinstance(parts[1], dict):
+        raise _invalid("its body is not [args, kwargs, embed]")
+    args, kwargs, embed = parts
+    if args:
+        raise JobError(ErrorCode.INVALID_JOB, "send keyword arguments, not positional ones")
+    if isinstance(embed, dict) and any(embed.values()):
+        raise JobError(
+            ErrorCode.INVALID_JOB, "callbacks, chains and chords are not run; read the result row"
+        )
+    return kwargs
+
+
+def _json_object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise _invalid(f"{what} is not JSON") from None
+    if not isinstance(value, dict):
+        raise _invalid(f"{what} is not a JSON object")
+    return value
+
+
+def _time(head: dict[str, Any], name: str) -> datetime | None:
+    value = head.get(name)
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise _invalid(f"its header {name!r} is not an ISO 8601 time") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _invalid(why: str) -> JobError:
+    return JobError(ErrorCode.INVALID_MESSAGE, f"the message cannot be read: {why}")

@@ -1,0 +1,22 @@
+"""The settings that producers and workers share, from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: ``labelmill up`` writes its addresses here; the environment overrides them.
+ENV_FILE = Path(".labelmill/env")
+
+
+class BrokerSettings(BaseSettings):
+    """Where the jobs wait, and which models there are."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LABELMILL_", env_file=ENV_FILE, extra="ignore", frozen=True
+    )
+
+    broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, the queue.")
+    models_file: Path = Field(Path("models.toml"), description="The models, a queue each.")

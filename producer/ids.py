@@ -1,0 +1,15 @@
+"""Job ids: UUID version 7, so that ids made later sort later."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+
+
+def new_id() -> str:
+    """A time-ordered UUID (RFC 9562, section 5.7): 48 bits of Unix milliseconds, 74 random."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76  # version 7
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant 10
+    return str(uuid.UUID(int=value))

@@ -1,0 +1,62 @@
+"""The commands of those who run workers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Annotated
+
+import redis
+import typer
+
+from db.errors import ServiceUnavailable
+from producer.contract.queues import heartbeats
+from producer.contract.settings import BrokerSettings
+
+
+def worker(
+    models: Annotated[
+        str | None,
+        typer.Option(help="The models to serve, separated by commas; by default all."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The worker's name; %h is the host's. Each worker has its own.")
+    ] = "labelmill@%h",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run a worker: take groups of jobs, run the models, write the rows.
+
+    It stops at Ctrl-C or SIGTERM, after the group on the device; the rest goes back at once.
+
+    Examples:
+
+      labelmill worker --models topics,digits
+
+      labelmill worker --name gpu1@%h --log-level warning
+    """
+    if models is not None:
+        os.environ["LABELMILL_MODELS"] = models
+    # The app reads the environment when it is imported.
+    from worker.celery import app
+
+    arguments = ["worker", "--without-gossip", "--without-mingle"]
+    raise typer.Exit(app.worker_main([*arguments, "--hostname", name, "--loglevel", log_level]))
+
+
+def health(
+    name: Annotated[
+        str | None, typer.Option(help="The worker's name; by default any of this host.")
+    ] = None,
+) -> None:
+    """Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.
+
+    Example:
+
+      labelmill health --name labelmill@gpu1
+    """
+    broker = redis.Redis.from_url(BrokerSettings().broker_url, socket_timeout=5)
+    alive = [beat["worker"] for beat in heartbeats(broker)]
+    host = socket.gethostname()
+    if not any(each == name if name else each.endswith(f"@{host}") for each in alive):
+        raise ServiceUnavailable(f"no fresh heartbeat of {name or f'a worker on {host}'}")
+    typer.echo("alive")

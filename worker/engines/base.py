@@ -1,0 +1,51 @@
+"""The engine: one model on one device, in the three steps that the stages overlap."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from db.errors import JobError
+from db.tables import LabelScore
+from producer.contract.catalog import ModelSpec
+from producer.contract.job import Job
+
+Prepared = TypeVar("Prepared")
+Output = TypeVar("Output")
+
+
+class Engine(ABC, Generic[Prepared, Output]):
+    """One model on one device.
+
+    Each step takes many jobs and answers for each in the same order; a job that fails alone is
+    answered with a :class:`~db.errors.JobError`. A step that raises is called again with half of
+    the jobs, down to the one that makes it raise. Each step is called from one thread at a time,
+    but ``prepare`` and ``decode`` run while ``forward`` does.
+
+    Parameters:
+        spec: the model's entry in ``models.toml``.
+
+    Attributes:
+        device: where it runs, for people to read.
+        revision: which weights these are; stands in each row.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.device = "cpu"
+        self.revision = spec.revision
+
+    @abstractmethod
+    def prepare(self, jobs: Sequence[Job]) -> list[Prepared | JobError]:
+        """Make the jobs' inputs ready for the device, on the CPU."""
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Prepared]) -> list[Output | JobError]:
+        """Run the model over prepared inputs."""
+
+    @abstractmethod
+    def decode(
+        self, outputs: Sequence[Output], top_k: Sequence[int]
+    ) -> list[list[LabelScore] | JobError]:
+        """Turn outputs into the ``top_k`` labels of each job, the best first."""

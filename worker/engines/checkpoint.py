@@ -1,0 +1,106 @@
+"""The checkpoint: weights and their companions, from a hub or a folder, onto a device."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from db.errors import ModelLoadError
+from producer.contract.catalog import ModelSpec
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def choose_device(spec: ModelSpec) -> torch.device:
+    """The device asked for; ``auto`` is the first CUDA device, else the CPU.
+
+    Raises:
+        ModelLoadError: the device is not there.
+    """
+    if spec.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(spec.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelLoadError(
+            f"device {spec.device!r} cannot be used here; set device = 'auto' or 'cpu'"
+        ) from error
+    return device
+
+
+def choose_dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
+    """The dtype asked for; ``auto`` is half precision on CUDA and single elsewhere."""
+    if spec.dtype != "auto":
+        return _DTYPES[spec.dtype]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def load_model(auto_class: Any, spec: ModelSpec, device: torch.device) -> PreTrainedModel:
+    """Load a classifier, safetensors only and never code of the checkpoint's own.
+
+    Parameters:
+        auto_class: ``AutoModelForSequenceClassification`` or its like.
+
+    Raises:
+        ModelLoadError: it cannot be loaded, or has no trained classification head.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    model, report = _load(
+        auto_class,
+        spec,
+        use_safetensors=True,
+        output_loading_info=True,
+        dtype=choose_dtype(spec, device),
+    )
+    if missing := sorted(report["missing_keys"]):
+        # transformers would fill these with random numbers and go on.
+        raise ModelLoadError(
+            f"{spec.checkpoint} is not trained for {spec.task}: it has no weights for "
+            f"{', '.join(missing[:3])}; name a fine-tuned checkpoint"
+        )
+    return model.to(device).eval()  # type: ignore[no-any-return]
+
+
+def load_companion(auto_class: Any, spec: ModelSpec) -> Any:
+    """Load a tokenizer or an image processor.
+
+    Raises:
+        ModelLoadError: it cannot be loaded.
+    """
+    return _load(auto_class, spec)
+
+
+def weights_revision(spec: ModelSpec) -> str:
+    """Which weights these are: the pinned commit, or a digest of a folder's safetensors files."""
+    if spec.revision:
+        return spec.revision
+    digest = hashlib.sha256()
+    for file in sorted(Path(spec.checkpoint).glob("*.safetensors")):
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return f"sha256:{digest.hexdigest()[:32]}"
+
+
+def _load(auto_class: Any, spec: ModelSpec, **options: Any) -> Any:
+    try:
+        return auto_class.from_pretrained(
+            spec.checkpoint, revision=spec.revision, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError, ImportError) as error:
+        where = "folder" if spec.is_local else "hub"
+        raise ModelLoadError(
+            f"cannot load {spec.checkpoint!r} from the {where} as {spec.task}: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error

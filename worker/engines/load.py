@@ -1,0 +1,46 @@
+"""Making the engine that a model's entry asks for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from db.errors import ConfigurationError
+from producer.contract.catalog import ModelSpec
+from worker.engines.base import Engine
+from worker.settings import WorkerSettings
+
+#: An engine whose types of inputs and outputs are its own affair.
+AnyEngine = Engine[Any, Any]
+
+
+def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
+    """Load the model of an entry onto its device.
+
+    Raises:
+        ConfigurationError: its ``engine`` cannot be imported, or a setting cannot be used.
+        ModelLoadError: its checkpoint cannot be loaded.
+    """
+    if spec.engine is not None:
+        return _own(spec.engine)(spec)
+    # torch and transformers take seconds to import: only here, where they are needed.
+    if spec.task == "text-classification":
+        from worker.engines.text import TextEngine
+
+        return TextEngine(spec)
+    from worker.engines.image import ImageEngine
+    from worker.images.fetch import ImageFetcher
+
+    fetcher = ImageFetcher(settings.image_root, settings.image_schemes, settings.max_image_bytes)
+    return ImageEngine(spec, fetcher, settings.max_image_pixels)
+
+
+def _own(path: str) -> type[AnyEngine]:
+    module, _, name = path.partition(":")
+    try:
+        engine = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"engine {path!r} cannot be imported: {error}") from error
+    if not (isinstance(engine, type) and issubclass(engine, Engine)):
+        raise ConfigurationError(f"engine {path!r} is not a subclass of worker.engines.Engine")
+    return engine

@@ -1,0 +1,63 @@
+"""The heartbeat: what a living worker says of itself in Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import redis
+
+from producer.contract.queues import Heartbeat, heartbeat_key
+from worker.engines.load import AnyEngine
+
+
+class HeartbeatWriter:
+    """Writes a worker's heartbeat under a key that expires with its leases.
+
+    Parameters:
+        name: the worker's name.
+        engines: its models, by queue.
+        lifetime: in seconds.
+    """
+
+    def __init__(
+        self, broker: redis.Redis, name: str, engines: Mapping[str, AnyEngine], lifetime: float
+    ) -> None:
+        self._broker = broker
+        self._name = name
+        self._models = list(engines)
+        self._devices = sorted({engine.device for engine in engines.values()})
+        self._lifetime_ms = int(lifetime * 1000)
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def describe(self, *, groups: int, jobs: int, failed: int, in_flight: int) -> Heartbeat:
+        """A heartbeat with these figures."""
+        return Heartbeat(
+            worker=self._name,
+            pid=os.getpid(),
+            models=self._models,
+            devices=self._devices,
+            started_at=self._started_at,
+            groups=groups,
+            jobs=jobs,
+            failed=failed,
+            in_flight=in_flight,
+        )
+
+    def write(self, beat: Heartbeat) -> None:
+        """Write it.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        self._broker.set(heartbeat_key(self._name), json.dumps(beat), px=self._lifetime_ms)
+
+    def remove(self) -> None:
+        """Remove it, as the worker has ended.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        self._broker.delete(heartbeat_key(self._name))

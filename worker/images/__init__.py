@@ -1,0 +1,1 @@
+"""Images: fetched from where a job says they are, and decoded within limits."""

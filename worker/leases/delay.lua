@@ -1,0 +1,16 @@
+-- Put a job aside until its eta; this attempt does not count.
+--
+-- KEYS  attempts, deadlines, delayed
+-- ARGV  delivery, attempt, eta in ms of the server's clock
+-- Returns  1, or 0 where the lease was lost
+
+local attempts, deadlines, delayed = KEYS[1], KEYS[2], KEYS[3]
+local delivery, attempt, eta = ARGV[1], ARGV[2], ARGV[3]
+
+if redis.call('HGET', attempts, delivery) ~= attempt then
+  return 0
+end
+redis.call('HINCRBY', attempts, delivery, -1)
+redis.call('ZREM', deadlines, delivery)
+redis.call('ZADD', delayed, eta, delivery)
+return 1

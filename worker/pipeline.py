@@ -1,0 +1,154 @@
+"""The pipeline: the three stages and the keeper as threads, with one beginning and one end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import redis
+from celery.utils.log import get_logger
+
+from db.store import Store
+from producer.contract.queues import Heartbeat
+from worker.engines.load import AnyEngine
+from worker.heartbeat import HeartbeatWriter
+from worker.leases import LeaseKeeper, Leases
+from worker.leases.doorbell import Doorbell
+from worker.settings import WorkerSettings
+from worker.stages.commit import CommitStage
+from worker.stages.forward import ForwardStage
+from worker.stages.handover import ReadyJobs
+from worker.stages.leased import Group
+from worker.stages.prepare import PrepareStage
+
+logger = get_logger(__name__)
+
+# One group is committed while the next waits; when the database is slow, the device waits too.
+_FINISHED_GROUPS = 2
+
+
+class Pipeline:
+    """Takes, runs and commits groups of jobs in threads of its own.
+
+    Parameters:
+        name: the worker's name, for rows and heartbeats.
+        engines: the loaded models, by queue.
+        store: where the rows go.
+        is_revoked: whether a job's id was revoked.
+        on_death: called, from any thread, when a stage has died: the process must end.
+
+    Raises:
+        redis.RedisError: Redis does not answer now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engines: Mapping[str, AnyEngine],
+        store: Store,
+        settings: WorkerSettings,
+        *,
+        is_revoked: Callable[[str], bool],
+        on_death: Callable[[], None],
+    ) -> None:
+        self._on_death = on_death
+        self._grace = settings.shutdown_grace
+        self._broker = redis.Redis.from_url(settings.broker_url)
+        leases = Leases(self._broker, settings.lease_seconds)
+        self._heartbeat = HeartbeatWriter(self._broker, name, engines, settings.lease_seconds)
+        self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
+        self._doorbell = Doorbell(settings.broker_url)
+        self._finished: queue.Queue[Group | None] = queue.Queue(_FINISHED_GROUPS)
+        self._ready = ReadyJobs({queue: e.spec.group_size for queue, e in engines.items()})
+        self._prepare = PrepareStage(
+            engines,
+            leases,
+            self._keeper,
+            self._doorbell,
+            max_attempts=settings.max_attempts,
+            is_revoked=is_revoked,
+            ready=self._ready,
+            finished=self._finished,
+        )
+        self._forward = ForwardStage(
+            engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
+        )
+        self._commit = CommitStage(
+            engines, leases, self._keeper, store, worker=name, finished=self._finished
+        )
+        self._threads = {
+            stage: threading.Thread(target=self._guard, args=(stage, run), name=stage, daemon=True)
+            for stage, run in {
+                "keep leases": self._keeper.run,
+                "prepare": self._prepare.run,
+                "forward": self._forward.run,
+                "commit": self._commit.run,
+            }.items()
+        }
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        for thread in self._threads.values():
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop taking, finish the device's group, commit it, and give the rest back at once.
+
+        It takes at most the settings' ``shutdown_grace``; what is not committed by then goes back
+        too, and is run again elsewhere.
+        """
+        deadline = time.monotonic() + self._grace
+        self._prepare.stop()
+        self._ready.close()
+        self._join("prepare", deadline)
+        self._join("forward", deadline)
+        self._end_commit(deadline)
+        self._keeper.stop()
+        self._join("keep leases", time.monotonic() + 1)
+        try:
+            released = self._keeper.release_all()
+            self._heartbeat.remove()
+            logger.info("gave back %d jobs that were not started", released)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("cannot give jobs back: %s; they expire", type(error).__name__)
+        self._doorbell.close()
+        self._broker.close()
+
+    def state(self) -> Heartbeat:
+        """What the worker is at, for its heartbeat and for ``celery inspect stats``."""
+        counters = self._commit.counters
+        return self._heartbeat.describe(
+            groups=counters.groups,
+            jobs=counters.jobs,
+            failed=counters.failed,
+            in_flight=self._keeper.count,
+        )
+
+    def active(self) -> list[str]:
+        """The ids of the jobs that are on the device now."""
+        return [leased.id for leased in self._forward.current]
+
+    def _end_commit(self, deadline: float) -> None:
+        try:
+            self._finished.put(None, timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Full:
+            logger.warning("the database did not answer within the grace time")
+        self._join("commit", deadline)
+        self._commit.give_up()
+        self._join("commit", time.monotonic() + 1)
+
+    def _join(self, stage: str, deadline: float) -> None:
+        self._threads[stage].join(max(0.0, deadline - time.monotonic()))
+        if self._threads[stage].is_alive():
+            logger.warning("the %s stage did not end within the grace time", stage)
+
+    def _guard(self, stage: str, run: Callable[[], None]) -> None:
+        # A worker without one of its stages would live on and do nothing.
+        try:
+            run()
+        except BaseException:
+            logger.critical("the %s stage died; the worker ends", stage, exc_info=True)
+            self._on_death()
+            raise

@@ -1,0 +1,173 @@
+"""The commit stage: decode outputs, write a group's rows, then acknowledge its jobs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+from celery.utils.log import get_logger
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from db.errors import DatabaseUnavailable, ErrorCode, JobError
+from db.rows import ResultRow
+from db.store import Store
+from db.tables import Status
+from worker.engines.load import AnyEngine
+from worker.leases import LeaseKeeper, Leases
+from worker.stages.isolate import isolate
+from worker.stages.leased import Group, LeasedJob, Outcome
+
+logger = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this worker has done since it started."""
+
+    groups: int = 0
+    jobs: int = 0
+    failed: int = 0
+    already_there: int = 0
+
+
+class CommitStage:
+    """Makes outcomes lasting: nothing is acknowledged before its row is committed.
+
+    Parameters:
+        worker: the worker's name, for the rows.
+        finished: the groups to commit, ended by None.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, AnyEngine],
+        leases: Leases,
+        keeper: LeaseKeeper,
+        store: Store,
+        *,
+        worker: str,
+        finished: queue.Queue[Group | None],
+    ) -> None:
+        self._engines = engines
+        self._leases = leases
+        self._keeper = keeper
+        self._store = store
+        self._worker = worker
+        self._finished = finished
+        self._giving_up = threading.Event()
+        self.counters = Counters()
+
+    def run(self) -> None:
+        """Commit groups until None comes; what is away is waited for, until :meth:`give_up`."""
+        while (group := self._finished.get()) is not None:
+            if group.jobs:
+                try:
+                    self._commit(group)
+                except RetryError:
+                    logger.warning("%d jobs were not committed and go back", len(group.jobs))
+
+    def give_up(self) -> None:
+        """Wait no longer for a database or a Redis that is away."""
+        self._giving_up.set()
+
+    def _commit(self, group: Group) -> None:
+        engine = self._engines[group.model]
+        outcomes = self._decode(engine, group.jobs)
+        finished_at = self._leases.now()
+        rows = [
+            _row(group.model, engine, leased, outcome, worker=self._worker, finished_at=finished_at)
+            for leased, outcome in zip(group.jobs, outcomes, strict=True)
+        ]
+        inserted = self._retrying(DatabaseUnavailable)(self._store.write_results, rows)
+        self._retrying(redis.RedisError, OSError)(self._acknowledge, group)
+        self._keeper.drop(leased.lease for leased in group.jobs)
+        self.counters.groups += 1
+        self.counters.jobs += len(rows)
+        self.counters.failed += sum(row["status"] is Status.FAILED for row in rows)
+        self.counters.already_there += len(rows) - inserted
+
+    def _decode(self, engine: AnyEngine, jobs: Sequence[LeasedJob]) -> list[Outcome]:
+        outcomes: list[Outcome | None] = [
+            leased.output if isinstance(leased.output, JobError) else None for leased in jobs
+        ]
+        pending = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        decoded = isolate(
+            lambda chosen: engine.decode(
+                [jobs[index].output for index in chosen],
+                [jobs[index].job.options.top_k or engine.spec.top_k for index in chosen],
+            ),
+            pending,
+        )
+        for index, outcome in zip(pending, decoded, strict=True):
+            outcomes[index] = outcome
+        return outcomes  # type: ignore[return-value]  # each place is filled
+
+    def _acknowledge(self, group: Group) -> None:
+        buried = [leased.lease for leased in group.jobs if _is_poisoned(leased)]
+        done = [leased.lease for leased in group.jobs if not _is_poisoned(leased)]
+        if buried:
+            self._leases.bury(group.model, buried)
+        if done:
+            self._leases.ack(group.model, done)
+
+    def _retrying(self, *errors: type[Exception]) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception_type(errors),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_when_event_set(self._giving_up),
+            sleep=sleep_using_event(self._giving_up),
+            before_sleep=_log_retry,
+        )
+
+
+def _row(
+    model: str,
+    engine: AnyEngine,
+    leased: LeasedJob,
+    outcome: Outcome,
+    *,
+    worker: str,
+    finished_at: datetime,
+) -> ResultRow:
+    error = outcome if isinstance(outcome, JobError) else None
+    scores = outcome if isinstance(outcome, list) else None
+    return ResultRow(
+        id=leased.id,
+        run_id=leased.message.job.run if leased.message.job else None,
+        model=model,
+        checkpoint=engine.spec.checkpoint,
+        revision=engine.revision,
+        status=Status.FAILED if error else Status.SUCCEEDED,
+        label=scores[0]["label"] if scores else None,
+        score=scores[0]["score"] if scores else None,
+        scores=scores,
+        error_code=error.code if error else None,
+        error_message=error.message if error else None,
+        attempt=leased.lease.attempt,
+        group_size=leased.group_size,
+        worker=worker,
+        enqueued_at=leased.message.enqueued_at,
+        started_at=leased.started_at,
+        finished_at=finished_at,
+    )
+
+
+def _is_poisoned(leased: LeasedJob) -> bool:
+    return isinstance(leased.output, JobError) and leased.output.code is ErrorCode.POISONED
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("cannot commit: %s; attempt %d", type(error).__name__, state.attempt_number)

@@ -1,0 +1,52 @@
+"""The forward stage: run the model over whatever is ready."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Mapping
+
+from worker.engines.load import AnyEngine
+from worker.leases import LeaseKeeper
+from worker.leases.doorbell import Doorbell
+from worker.stages.handover import ReadyJobs
+from worker.stages.isolate import isolate
+from worker.stages.leased import Group, LeasedJob
+
+
+class ForwardStage:
+    """Runs one group after the other; the only thread that uses the device.
+
+    Attributes:
+        current: the jobs that are on the device now.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, AnyEngine],
+        keeper: LeaseKeeper,
+        doorbell: Doorbell,
+        *,
+        ready: ReadyJobs,
+        finished: queue.Queue[Group | None],
+    ) -> None:
+        self._engines = engines
+        self._keeper = keeper
+        self._doorbell = doorbell
+        self._ready = ready
+        self._finished = finished
+        self.current: list[LeasedJob] = []
+
+    def run(self) -> None:
+        """Run groups until the hand-over is closed."""
+        while (group := self._ready.take()) is not None:
+            self._doorbell.ring()  # there is room again
+            # A lease that was lost is another worker's job now.
+            self.current = [leased for leased in group.jobs if self._keeper.holds(leased.lease)]
+            self._forward(group.model, self.current)
+            self._finished.put(Group(group.model, self.current))
+            self.current = []
+
+    def _forward(self, model: str, jobs: list[LeasedJob]) -> None:
+        outputs = isolate(self._engines[model].forward, [leased.input for leased in jobs])
+        for leased, output in zip(jobs, outputs, strict=True):
+            leased.input, leased.output, leased.group_size = None, output, len(jobs)

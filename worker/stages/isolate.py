@@ -1,0 +1,60 @@
+"""Isolation: one bad job fails alone."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from celery.utils.log import get_logger
+
+from db.errors import ErrorCode, JobError
+
+logger = get_logger(__name__)
+
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+
+def isolate(
+    step: Callable[[Sequence[Input]], list[Output | JobError]], inputs: Sequence[Input]
+) -> list[Output | JobError]:
+    """Run a batched step; where it raises, run its halves, down to the inputs that make it raise.
+
+    One bad input among n costs about 2 log2(n) further calls.
+
+    Returns:
+        the step's answer for each input, or the error that stands for it.
+    """
+    if not inputs:
+        return []
+    try:
+        return step(inputs)
+    except Exception as error:
+        failure = _failure(error)
+    if len(inputs) == 1:
+        return [failure]
+    middle = len(inputs) // 2
+    return isolate(step, inputs[:middle]) + isolate(step, inputs[middle:])
+
+
+def _failure(error: Exception) -> JobError:
+    # The text of a foreign error may quote the payload: only its type and place are told.
+    name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+    logger.warning("a batched step raised %s at %s:%s", name, frame.filename, frame.lineno)
+    if name == "OutOfMemoryError":
+        _free_device_memory()
+        return JobError(
+            ErrorCode.OUT_OF_MEMORY,
+            "the device has too little memory for this job alone; use a larger one",
+        )
+    return JobError(
+        ErrorCode.MODEL_FAILED,
+        f"the model raised {name} for this job alone; the worker's log says where",
+    )
+
+
+def _free_device_memory() -> None:
+    import torch
+
+    torch.cuda.empty_cache()

@@ -1,0 +1,162 @@
+"""The prepare stage: take jobs, read them, and make their inputs ready."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import redis
+from celery.utils.log import get_logger
+
+from db.errors import ErrorCode, JobError
+from producer.contract import message
+from producer.contract.queues import QueueKeys
+from worker.engines.load import AnyEngine
+from worker.leases import Lease, LeaseKeeper, Leases
+from worker.leases.doorbell import Doorbell
+from worker.stages.handover import ReadyJobs
+from worker.stages.isolate import isolate
+from worker.stages.leased import Group, LeasedJob
+
+logger = get_logger(__name__)
+
+# The longest sleep of an idle worker. A ring or a job ends it sooner; only a lease that another
+# worker let expire, or gave back after its first attempt, waits for it.
+_IDLE_SECONDS = 1.0
+_BROKER_PAUSE_SECONDS = 1.0
+
+
+class PrepareStage:
+    """Takes jobs whenever there is room for them, so that the device never waits for Redis.
+
+    Parameters:
+        engines: by model, which is the name of the queue.
+        max_attempts: how often a job is started before it counts as poisoned.
+        is_revoked: whether a job's id was revoked.
+        ready: where prepared jobs go.
+        finished: where jobs go that end here, with the error that ends them.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, AnyEngine],
+        leases: Leases,
+        keeper: LeaseKeeper,
+        doorbell: Doorbell,
+        *,
+        max_attempts: int,
+        is_revoked: Callable[[str], bool],
+        ready: ReadyJobs,
+        finished: queue.Queue[Group | None],
+    ) -> None:
+        self._engines = engines
+        self._leases = leases
+        self._keeper = keeper
+        self._doorbell = doorbell
+        self._max_attempts = max_attempts
+        self._is_revoked = is_revoked
+        self._ready = ready
+        self._finished = finished
+        self._order = list(engines)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Take and prepare until :meth:`stop`; Redis being away is waited out."""
+        while not self._stopping.is_set():
+            try:
+                self._round()
+            except (redis.RedisError, OSError) as error:
+                logger.warning("cannot take jobs: %s; trying again", type(error).__name__)
+                self._stopping.wait(_BROKER_PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self._stopping.set()
+        self._doorbell.ring()
+
+    def _round(self) -> None:
+        """Visit each queue once, and wait if there was nothing to take."""
+        self._order.append(self._order.pop(0))  # no queue is always the first
+        sleep, waitable, took = _IDLE_SECONDS, [], False
+        for name in self._order:
+            if self._stopping.is_set():
+                return
+            room = self._ready.room(name)
+            if not room:
+                continue
+            taken = self._leases.take(name, room, claim=self._keeper.count == 0)
+            if taken.leases:
+                took = True
+                self._keeper.hold(taken.leases)
+                self._prepare(name, taken.leases)
+                if taken.leases[0].attempt > 1:
+                    # It may kill this worker: nobody else is taken along.
+                    self._empty_hands()
+            elif taken.expired:
+                took = True
+                self._empty_hands()
+            else:
+                waitable += QueueKeys(name).lists
+                sleep = min(sleep, taken.due_in if taken.due_in is not None else sleep)
+        if not took:
+            self._doorbell.wait(waitable, sleep)
+
+    def _empty_hands(self) -> None:
+        while not self._keeper.wait_empty(timeout=0.1):
+            if self._stopping.is_set():
+                return
+
+    def _prepare(self, model: str, leases: Sequence[Lease]) -> None:
+        engine = self._engines[model]
+        admitted: list[LeasedJob] = []
+        ended: list[LeasedJob] = []
+        for lease in leases:
+            leased = LeasedJob(lease, message.decode(lease.message), self._leases.now())
+            if self._delayed(leased):
+                continue
+            leased.output = self._refusal(leased, engine)
+            (ended if leased.output else admitted).append(leased)
+        inputs = isolate(engine.prepare, [leased.job for leased in admitted])
+        prepared = []
+        for leased, prepared_input in zip(admitted, inputs, strict=True):
+            if isinstance(prepared_input, JobError):
+                leased.output = prepared_input
+                ended.append(leased)
+            else:
+                leased.input = prepared_input
+                prepared.append(leased)
+        if prepared:
+            self._ready.put(model, prepared)
+        if ended:
+            self._finished.put(Group(model, ended))
+
+    def _delayed(self, leased: LeasedJob) -> bool:
+        eta = leased.message.eta
+        if eta is None or eta <= leased.started_at:
+            return False
+        self._leases.delay(leased.lease, eta)
+        self._keeper.drop([leased.lease])
+        return True
+
+    def _refusal(self, leased: LeasedJob, engine: AnyEngine) -> JobError | None:
+        """Why this job is not run, if it is not."""
+        read = leased.message
+        if leased.lease.attempt > self._max_attempts:
+            return JobError(
+                ErrorCode.POISONED,
+                f"the worker died {self._max_attempts} times with this job in its hands; it is "
+                "kept among the dead letters",
+            )
+        if read.error is not None:
+            return read.error
+        if self._is_revoked(read.id):
+            return JobError(ErrorCode.REVOKED, "the job was revoked before it was started")
+        if read.expires is not None and read.expires <= leased.started_at:
+            return JobError(ErrorCode.EXPIRED, "the job's time ran out before it was started")
+        kind = engine.spec.task.removesuffix("-classification")
+        if (kind == "text") != (leased.job.text is not None):
+            return JobError(
+                ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as {kind!r}"
+            )
+        return None
