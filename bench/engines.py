@@ -15,11 +15,11 @@ _ANSWER: list[LabelScore] = [{"label": "done", "score": 1.0}]
 class NoopEngine(Engine[None, None]):
     """Answers every job with one constant label."""
 
-    def prepare(self, jobs: Sequence[Job]) -> list[None | JobError]:
+    def prepare(self, jobs: Sequence[Job]) -> list[JobError | None]:
         """Nothing to prepare."""
         return [None] * len(jobs)
 
-    def forward(self, inputs: Sequence[None]) -> list[None | JobError]:
+    def forward(self, inputs: Sequence[None]) -> list[JobError | None]:
         """Nothing to run."""
         return [None] * len(inputs)
 

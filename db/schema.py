@@ -65,7 +65,8 @@ def current(engine: Engine) -> str | None:
 
 def head() -> str:
     """The revision that this version of Labelmill works with."""
-    return ScriptDirectory.from_config(_config()).as_revision_number("head")[0]
+    (revision,) = ScriptDirectory.from_config(_config()).get_heads()
+    return revision
 
 
 def require_current(engine: Engine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -175,8 +175,9 @@ class Store:
         database keeps the snapshot until the iterator is exhausted or closed.
         """
         query = _filtered(run_id, model, status, label).order_by(Result.id)
-        with self._reading() as session:
-            for result in session.scalars(query.execution_options(yield_per=_ROWS_A_FETCH)):
+        query = query.execution_options(yield_per=_ROWS_A_FETCH)
+        with self._reading() as session, closing(session.scalars(query)) as results:
+            for result in results:
                 # Detached, like the results of every other method.
                 session.expunge(result)
                 yield result

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar, TypeAlias, TypedDict
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, MetaData, String, Text, text
+from sqlalchemy import JSON, DateTime, Dialect, Double, Enum, Index, MetaData, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -81,7 +81,10 @@ class Base(DeclarativeBase):
 
 
 _Name = String(MAX_ID_LENGTH)
-_Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_Scores = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# Not JSONB, which would reorder keys and turn 1e20 into an integer: this is to be sent again as
+# it was.
+_Payload = JSON()
 _Status = Enum(
     Status,
     name="status",
@@ -127,7 +130,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(_Name, primary_key=True)
     run_id: Mapped[str | None] = mapped_column(_Name)
     model: Mapped[str] = mapped_column(_Name)
-    payload: Mapped[dict[str, JsonValue]] = mapped_column(_Json)
+    payload: Mapped[dict[str, JsonValue]] = mapped_column(_Payload)
     """The message's keyword arguments."""
     priority: Mapped[int] = mapped_column(default=0)
     eta: Mapped[datetime | None]
@@ -165,8 +168,8 @@ class Result(Base):
     revision: Mapped[str | None]
     status: Mapped[Status] = mapped_column(_Status)
     label: Mapped[str | None]
-    score: Mapped[float | None]
-    scores: Mapped[list[LabelScore] | None] = mapped_column(_Json)
+    score: Mapped[float | None] = mapped_column(Double)
+    scores: Mapped[list[LabelScore] | None] = mapped_column(_Scores)
     """Labels with their scores, the highest first."""
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]

@@ -30,6 +30,7 @@ _stdout = Console()
 _stderr = Console(stderr=True)
 
 _SHOWN_REJECTIONS = 10
+_SHOWN_RUNS = 5
 _FOLLOW_SECONDS = 0.2
 
 
@@ -104,9 +105,7 @@ def results(
         if ids:
             chosen: Iterator[Result] | list[Result] = list(store.results_of(ids).values())
         elif table:
-            chosen = store.results(
-                run_id=run, model=model, status=status, label=label, limit=limit
-            )
+            chosen = store.results(run_id=run, model=model, status=status, label=label, limit=limit)
         else:
             chosen = store.iter_results(run_id=run, model=model, status=status, label=label)
         if table:
@@ -132,7 +131,11 @@ def status(
         beats = heartbeats(broker)
         counts = store.counts()
         depths = queue_depths(broker, _queues(settings, counts))
-        runs = [(run, progress) for run in store.runs(5) if (progress := store.run_progress(run.id))]
+        runs = [
+            (run, progress)
+            for run in store.runs(_SHOWN_RUNS)
+            if (progress := store.run_progress(run.id))
+        ]
     if as_json:
         body = {
             "queues": {

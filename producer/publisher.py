@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import kombu
-from kombu import pools
+from kombu.connection import Connection
 from kombu.exceptions import BatchPublishError, OperationalError
+from kombu.messaging import Producer
+from kombu.pools import ProducerPool
 
 from db.errors import BrokerUnavailable
 from producer.contract import message
 from producer.contract.job import Job
 
 _TIMEOUT_SECONDS = 5  # a producer is told soon that Redis is away
+_CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
 _PIPELINED = 1000  # commands sent in one round trip
 
 
@@ -39,13 +41,22 @@ class Publisher:
     """
 
     def __init__(self, broker_url: str) -> None:
-        self._connection = kombu.Connection(
+        connection = Connection(
             broker_url,
             transport_options={
                 "socket_timeout": _TIMEOUT_SECONDS,
                 "socket_connect_timeout": _TIMEOUT_SECONDS,
             },
         )
+        self._errors = (
+            BatchPublishError,
+            OperationalError,
+            *connection.connection_errors,
+            *connection.channel_errors,
+        )
+        # Not kombu's shared pools: closing this publisher would close them for others.
+        self._connections = connection.Pool(limit=_CONNECTIONS)
+        self._producers = ProducerPool(self._connections, limit=_CONNECTIONS)
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Publish jobs in one pipeline.
@@ -53,20 +64,14 @@ class Publisher:
         Raises:
             BrokerUnavailable: Redis does not answer or refuses; some may have been published.
         """
-        errors = (
-            BatchPublishError,
-            OperationalError,
-            *self._connection.connection_errors,
-            *self._connection.channel_errors,
-        )
         try:
             with (
-                pools.producers[self._connection].acquire(block=True) as producer,
+                self._producers.acquire(block=True) as producer,
                 producer.batch(max_size=_PIPELINED),
             ):
                 for publication in publications:
                     _publish(producer, publication)
-        except errors as error:
+        except self._errors as error:
             raise BrokerUnavailable(
                 f"Redis does not take jobs ({type(error.__cause__ or error).__name__}); "
                 "check LABELMILL_BROKER_URL, that the server runs and has memory left; "
@@ -75,12 +80,11 @@ class Publisher:
 
     def close(self) -> None:
         """Give up the connections."""
-        pools.producers[self._connection].force_close_all()
-        pools.connections[self._connection].force_close_all()
-        self._connection.release()
+        self._producers.force_close_all()
+        self._connections.force_close_all()
 
 
-def _publish(producer: kombu.Producer, publication: Publication) -> None:
+def _publish(producer: Producer, publication: Publication) -> None:
     producer.publish(
         message.body(publication.job.to_kwargs()),
         serializer="json",

@@ -73,9 +73,7 @@ def results_table(results: Iterable[Result], inputs: Mapping[str, str] | None = 
     return table
 
 
-def queues_table(
-    depths: Mapping[str, QueueDepth], counts: Mapping[str, ModelCounts]
-) -> Table:
+def queues_table(depths: Mapping[str, QueueDepth], counts: Mapping[str, ModelCounts]) -> Table:
     """A table of queues: what waits, what is in hand, what is done."""
     table = Table(title="queues", title_justify="left", header_style="bold")
     for name in ("model", "waiting", "in flight", "delayed", "dead", "succeeded", "failed"):

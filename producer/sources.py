@@ -89,9 +89,7 @@ def _jsonl(path: Path, columns: Columns) -> Iterator[NewJob]:
             yield _new_job(path, columns, row)
 
 
-def _require(
-    path: Path, columns: Columns, there: object, line: int | None = None
-) -> None:
+def _require(path: Path, columns: Columns, there: object, line: int | None = None) -> None:
     names = list(there) if isinstance(there, dict | list | tuple) else []
     for name in (columns.image or columns.text, columns.id):
         if name is not None and name not in names:

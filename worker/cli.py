@@ -8,6 +8,7 @@ from typing import Annotated
 
 import redis
 import typer
+from celery.utils.nodenames import default_nodename, host_format
 
 from db.errors import ServiceUnavailable
 from producer.contract.queues import heartbeats
@@ -39,8 +40,15 @@ def worker(
     # The app reads the environment when it is imported.
     from worker.celery import app
 
-    arguments = ["worker", "--without-gossip", "--without-mingle"]
-    raise typer.Exit(app.worker_main([*arguments, "--hostname", name, "--loglevel", log_level]))
+    process = app.Worker(
+        hostname=host_format(default_nodename(name)),
+        loglevel=log_level.upper(),
+        # Workers of other hosts have nothing to tell this one.
+        without_gossip=True,
+        without_mingle=True,
+    )
+    process.start()
+    raise typer.Exit(process.exitcode)
 
 
 def health(

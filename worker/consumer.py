@@ -31,7 +31,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
-        self.pipeline: Pipeline | None = None
+        self.pipeline: Pipeline  # made by create, before anything else is called
         worker.group_consumer = self
         super().__init__(worker, **kwargs)
 

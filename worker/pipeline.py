@@ -89,7 +89,12 @@ class Pipeline:
         }
 
     def start(self) -> None:
-        """Begin to take jobs."""
+        """Begin to take jobs.
+
+        Raises:
+            redis.RedisError: Redis does not answer now.
+        """
+        self._heartbeat.write(self.state())
         for thread in self._threads.values():
             thread.start()
 
@@ -102,6 +107,7 @@ class Pipeline:
         deadline = time.monotonic() + self._grace
         self._prepare.stop()
         self._ready.close()
+        logger.info("stopping: %d jobs on the device are finished", len(self.active()))
         self._join("prepare", deadline)
         self._join("forward", deadline)
         self._end_commit(deadline)

@@ -12,11 +12,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from db.errors import ConfigurationError
 from producer.contract.job import MAX_TOP_K
@@ -59,9 +67,14 @@ class ModelSpec(BaseModel):
         8192, description="The most tokens, padding included, in one forward pass (texts)."
     )
 
+    _folder: Path | None = PrivateAttr(None)
+
     @model_validator(mode="after")
-    def _pinned(self) -> Self:
-        if not self.is_local and not _COMMIT.fullmatch(self.revision or ""):
+    def _locate(self, info: ValidationInfo) -> Self:
+        folder = Path((info.context or {}).get("folder", ".")) / self.checkpoint
+        if folder.is_dir():
+            self._folder = folder
+        elif not _COMMIT.fullmatch(self.revision or ""):
             raise ValueError(
                 f"checkpoint {self.checkpoint!r} is no folder here, so it is taken for a hub id: "
                 "pin it with revision = the 40 hexadecimal digits of a commit"
@@ -69,9 +82,9 @@ class ModelSpec(BaseModel):
         return self
 
     @property
-    def is_local(self) -> bool:
-        """Whether the checkpoint is a folder of this machine."""
-        return Path(self.checkpoint).is_dir()
+    def folder(self) -> Path | None:
+        """The checkpoint's folder on this machine; None for one that a hub has."""
+        return self._folder
 
 
 class Catalog(Mapping[str, ModelSpec]):
@@ -83,7 +96,7 @@ class Catalog(Mapping[str, ModelSpec]):
     def __getitem__(self, alias: str) -> ModelSpec:
         return self._models[alias]
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(self._models)
 
     def __len__(self) -> int:
@@ -135,11 +148,8 @@ def _spec(alias: str, table: object, path: Path) -> ModelSpec:
         )
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: models.{alias} is not a table")
-    checkpoint = table.get("checkpoint")
-    if isinstance(checkpoint, str) and (folder := path.parent / checkpoint).is_dir():
-        table = table | {"checkpoint": str(folder)}
     try:
-        return ModelSpec.model_validate(table)
+        return ModelSpec.model_validate(table, context={"folder": path.parent})
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": ")

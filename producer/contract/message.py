@@ -123,6 +123,7 @@ def _kwargs(envelope: dict[str, Any]) -> dict[str, Any]:
         raise _invalid("its body is not JSON") from None
     if not isinstance(parts, list) or len(parts) != 3 or not isinstance(parts[1], dict):
         raise _invalid("its body is not [args, kwargs, embed]")
+    kwargs: dict[str, Any]
     args, kwargs, embed = parts
     if args:
         raise JobError(ErrorCode.INVALID_JOB, "send keyword arguments, not positional ones")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,7 +69,7 @@ def load_model(auto_class: Any, spec: ModelSpec, device: torch.device) -> PreTra
             f"{spec.checkpoint} is not trained for {spec.task}: it has no weights for "
             f"{', '.join(missing[:3])}; name a fine-tuned checkpoint"
         )
-    return model.to(device).eval()  # type: ignore[no-any-return]
+    return model.to(device).eval()
 
 
 def load_companion(auto_class: Any, spec: ModelSpec) -> Any:
@@ -84,10 +83,10 @@ def load_companion(auto_class: Any, spec: ModelSpec) -> Any:
 
 def weights_revision(spec: ModelSpec) -> str:
     """Which weights these are: the pinned commit, or a digest of a folder's safetensors files."""
-    if spec.revision:
-        return spec.revision
+    if spec.folder is None:
+        return str(spec.revision)
     digest = hashlib.sha256()
-    for file in sorted(Path(spec.checkpoint).glob("*.safetensors")):
+    for file in sorted(spec.folder.glob("*.safetensors")):
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:32]}"
@@ -96,10 +95,13 @@ def weights_revision(spec: ModelSpec) -> str:
 def _load(auto_class: Any, spec: ModelSpec, **options: Any) -> Any:
     try:
         return auto_class.from_pretrained(
-            spec.checkpoint, revision=spec.revision, trust_remote_code=False, **options
+            spec.folder or spec.checkpoint,
+            revision=spec.revision,
+            trust_remote_code=False,
+            **options,
         )
     except (OSError, ValueError, ImportError) as error:
-        where = "folder" if spec.is_local else "hub"
+        where = "folder" if spec.folder else "hub"
         raise ModelLoadError(
             f"cannot load {spec.checkpoint!r} from the {where} as {spec.task}: "
             f"{str(error).strip().splitlines()[0]}"

@@ -47,8 +47,8 @@ class ImageEngine(Engine[torch.Tensor, Logits]):
         self.revision = checkpoint.weights_revision(spec)
 
     def prepare(self, jobs: Sequence[Job]) -> list[torch.Tensor | JobError]:
-        """Fetch, decode and preprocess; pixel values have the shape ``[channels, height, width]``."""
-        return list(self._cores.map(self._pixels, [cast(Image, job.image) for job in jobs]))
+        """Fetch, decode and preprocess, to the shape ``[channels, height, width]`` each."""
+        return list(self._cores.map(self._pixels, [cast("Image", job.image) for job in jobs]))
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> list[Logits | JobError]:
         """Run in one pass for each shape; logits have the shape ``[labels]`` each."""
@@ -60,7 +60,7 @@ class ImageEngine(Engine[torch.Tensor, Logits]):
             rows = self._run(torch.stack([inputs[i] for i in indices]))
             for index, row in zip(indices, rows, strict=True):
                 logits[index] = row
-        return cast(list[Logits | JobError], logits)
+        return cast("list[Logits | JobError]", logits)
 
     def decode(
         self, outputs: Sequence[Logits], top_k: Sequence[int]
@@ -74,10 +74,10 @@ class ImageEngine(Engine[torch.Tensor, Logits]):
         except JobError as error:
             return error
         processed = self._processor(images=image, return_tensors="pt")
-        return cast(torch.Tensor, processed["pixel_values"][0])
+        return cast("torch.Tensor", processed["pixel_values"][0])
 
     def _run(self, pixels: torch.Tensor) -> Logits:
         with torch.inference_mode():
             batch = pixels.to(self._torch_device, self._model.dtype)
             logits = self._model(pixel_values=batch).logits
-            return cast(Logits, logits.float().cpu().numpy())
+            return cast("Logits", logits.float().cpu().numpy())

@@ -56,7 +56,7 @@ def _identity(logits: Logits) -> Logits:
 
 def _sigmoid(logits: Logits) -> Logits:
     with np.errstate(over="ignore"):  # exp(-logit) of a very negative logit: the score is 0
-        scores: Logits = 1 / (1 + np.exp(-logits))
+        scores: Logits = np.float32(1) / (np.float32(1) + np.exp(-logits))
     return scores
 
 

@@ -63,7 +63,7 @@ class TextEngine(Engine[Encoding, Logits]):
     def prepare(self, jobs: Sequence[Job]) -> list[Encoding | JobError]:
         """Tokenise, truncated to the model's length."""
         encoded = self._tokenizer(
-            [_tokenizable(cast(str, job.text)) for job in jobs],
+            [_tokenizable(cast("str", job.text)) for job in jobs],
             truncation=self._max_length is not None,
             max_length=self._max_length,
         )
@@ -79,7 +79,7 @@ class TextEngine(Engine[Encoding, Logits]):
         for indices in pack([len(item["input_ids"]) for item in inputs], self._budget):
             for index, row in zip(indices, self._run([inputs[i] for i in indices]), strict=True):
                 logits[index] = row
-        return cast(list[Logits | JobError], logits)
+        return cast("list[Logits | JobError]", logits)
 
     def decode(
         self, outputs: Sequence[Logits], top_k: Sequence[int]
@@ -95,7 +95,7 @@ class TextEngine(Engine[Encoding, Logits]):
         with torch.inference_mode():
             on_device = {name: tensor.to(self._torch_device) for name, tensor in batch.items()}
             logits = self._model(**on_device, **self._options).logits
-            return cast(Logits, logits.float().cpu().numpy())
+            return cast("Logits", logits.float().cpu().numpy())
 
 
 def _tokenizable(text: str) -> str:

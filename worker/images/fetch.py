@@ -82,7 +82,9 @@ class ImageFetcher:
             with fsspec.open(uri, "rb") as file:
                 content = file.read(self._max_bytes + 1)
         except FileNotFoundError as error:
-            raise JobError(ErrorCode.IMAGE_NOT_FOUND, f"there is no such {scheme} object") from error
+            raise JobError(
+                ErrorCode.IMAGE_NOT_FOUND, f"there is no such {scheme} object"
+            ) from error
         except Exception as error:  # each file system has errors of its own
             raise _unreadable(error) from error
         if len(content) > self._max_bytes:

@@ -13,6 +13,8 @@ from worker.leases.leases import Lease, Leases
 
 logger = get_logger(__name__)
 
+_BEAT_SECONDS = 1.0
+
 
 class LeaseKeeper:
     """Knows which jobs this worker holds, and keeps them its own for as long as it does.
@@ -21,8 +23,8 @@ class LeaseKeeper:
     ends with the process, so that a dead worker's jobs come back within a lease.
 
     Parameters:
-        leases: the leases to renew, every third of their duration.
-        on_beat: called at each round, before renewing; for the worker's heartbeat.
+        leases: the leases to renew, every second, or every third of a lease that is shorter.
+        on_beat: called before each renewal; for the worker's heartbeat.
     """
 
     def __init__(self, leases: Leases, on_beat: Callable[[], None]) -> None:
@@ -34,17 +36,12 @@ class LeaseKeeper:
 
     def run(self) -> None:
         """Renew until :meth:`stop`; Redis being away is waited out."""
-        interval = self._leases.duration / 3
-        while True:
+        while not self._stopping.wait(min(self._leases.duration / 3, _BEAT_SECONDS)):
             try:
                 self._on_beat()
                 self.renew()
-                pause = interval
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot renew leases: %s; trying again", type(error).__name__)
-                pause = min(1.0, interval)
-            if self._stopping.wait(pause):
-                return
 
     def stop(self) -> None:
         """End :meth:`run`; what is still held is left to the caller."""

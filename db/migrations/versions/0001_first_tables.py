@@ -14,7 +14,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+_Scores = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _Moment = sa.DateTime(timezone=True)
 _OF_A_RUN = sa.text("run_id IS NOT NULL")
 
@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(255), nullable=False),
         sa.Column("run_id", sa.String(255), nullable=True),
         sa.Column("model", sa.String(255), nullable=False),
-        sa.Column("payload", _Json, nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("eta", _Moment, nullable=True),
         sa.Column("expires_at", _Moment, nullable=True),
@@ -62,8 +62,8 @@ def upgrade() -> None:
         sa.Column("revision", sa.Text(), nullable=True),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("label", sa.Text(), nullable=True),
-        sa.Column("score", sa.Float(), nullable=True),
-        sa.Column("scores", _Json, nullable=True),
+        sa.Column("score", sa.Double(), nullable=True),
+        sa.Column("scores", _Scores, nullable=True),
         sa.Column("error_code", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.Column("enqueued_at", _Moment, nullable=True),
         sa.Column("started_at", _Moment, nullable=False),
         sa.Column("finished_at", _Moment, nullable=False),
-        sa.CheckConstraint("status IN ('succeeded', 'failed')", name="ck_results_status"),
+        sa.CheckConstraint("status IN ('succeeded', 'failed')", name=op.f("ck_results_status")),
         sa.PrimaryKeyConstraint("id", name="pk_results"),
     )
     op.create_index(

@@ -1,0 +1,45 @@
+# Set-up, the demo and the checks. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench faults train clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## Label a few hundred held-out texts and images, all on this machine
+	$(BIN)/labelmill demo
+
+test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, types, rules between the rooms, and the compose file's schema
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+bench: $(READY)  ## Measure the queue against stock Celery, in one run
+	$(BIN)/python -m bench.queueing
+
+faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison
+	$(BIN)/python -m pytest tests/faults
+
+train: $(READY)  ## Train the demo's two models again
+	$(BIN)/python -m demo.train
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[worker,postgres,embedded,dev]'
+	@touch $(READY)

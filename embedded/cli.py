@@ -1,0 +1,89 @@
+"""``labelmill up``: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from db.errors import ConfigurationError
+from embedded.stack import Stack
+from producer.contract.catalog import Catalog
+from producer.contract.settings import ENV_FILE, BrokerSettings
+
+_stderr = Console(stderr=True)
+
+
+def up(
+    models: Annotated[
+        str, typer.Option(help="The models to serve, separated by commas; by default all.")
+    ] = "",
+    workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
+    image_root: Annotated[
+        Path, typer.Option(help="The folder under which images may lie.", file_okay=False)
+    ] = Path(),
+) -> None:
+    """Run Redis, a SQLite database and a worker here, until Ctrl-C.
+
+    Data and logs lie in .labelmill/ of this folder; there every other labelmill command, and
+    Client(), finds its way by itself. With LABELMILL_DATABASE_URL set, that database is used.
+
+    Example:
+
+      labelmill up --models topics,digits
+    """
+    folder = ENV_FILE.parent
+    if ENV_FILE.exists():
+        raise ConfigurationError(
+            f"labelmill is up in this folder already; if it is not, remove {ENV_FILE}"
+        )
+    models_file = BrokerSettings().models_file
+    served = Catalog.load(models_file)
+    served = served.select(models.split(",")) if models else served
+    stack = Stack(
+        folder,
+        database_url=os.environ.get("LABELMILL_DATABASE_URL")
+        or f"sqlite:///{folder.resolve() / 'labelmill.db'}",
+        models_file=models_file,
+        models=",".join(served),
+        image_root=image_root,
+        workers=workers,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _stderr.status("starting Redis and the workers …"):
+        stack.start()
+    try:
+        _write_env(stack)
+        _stderr.print(Panel.fit(_greeting(stack, served), title="labelmill is up"))
+        stack.watch()
+    except KeyboardInterrupt:
+        _stderr.print("stopping: jobs on the device are finished, the rest waits in Redis")
+    finally:
+        ENV_FILE.unlink(missing_ok=True)
+        stack.stop()
+
+
+def _write_env(stack: Stack) -> None:
+    # It holds the password of Redis.
+    ENV_FILE.touch(mode=0o600)
+    ENV_FILE.write_text("".join(f"{key}='{value}'\n" for key, value in stack.settings.items()))
+
+
+def _greeting(stack: Stack, served: Catalog) -> str:
+    lines = [f"[bold]{alias}[/]  {spec.task}  {spec.checkpoint}" for alias, spec in served.items()]
+    logs = ", ".join(str(stack.log(name)) for name in stack.worker_names)
+    example = next(iter(served))
+    lines += [
+        "",
+        f"logs: {logs}",
+        "In another terminal, in this folder:",
+        f'  labelmill submit {example} --text "Hello" --wait',
+        "  labelmill status",
+        "Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""A child process that is a server."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+# Below the ports that systems give to outgoing connections (from 32768 on Linux). While a server
+# is down nobody then gets its port by chance, not even a client that tries to connect to it.
+_PORTS = range(20000, 30000)
+
+_LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+class User(NamedTuple):
+    """An account to run a server under."""
+
+    uid: int
+    gid: int
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens at this moment."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - no secret
+        with socket.socket() as candidate:
+            # As the servers do: a port with connections that linger from before is free.
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                candidate.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str],
+    user: User | None,
+    stop_signal: signal.Signals,
+) -> subprocess.Popen[bytes]:
+    """Start a server in a session of its own; it gets ``stop_signal`` when this process dies.
+
+    In a session of its own, since a Ctrl-C on the terminal is for us: we stop our workers first
+    and the servers last.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - the caller's program
+            [*launcher(user, parent_death(stop_signal)), *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=env,
+            start_new_session=True,
+        )
+
+
+def launcher(user: User | None, death: str = "-") -> list[str]:
+    """The words before a command that make it run as ``user``."""
+    account = f"{user.uid}:{user.gid}" if user else "-"
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), account, death]
+
+
+def parent_death(stop_signal: signal.Signals) -> str:
+    """The word that makes :func:`launcher` send ``stop_signal`` when this process dies."""
+    # Linux only. And Linux means the thread, not the process: a server that was started from a
+    # thread would end with it, so there we rely on the exit handler alone.
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return "-"
+    return f"{os.getpid()}:{int(stop_signal)}"
+
+
+def exited_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a process to end; whether it did."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def tail(log: Path, characters: int = 2000) -> str:
+    """The end of a log."""
+    return log.read_text(errors="replace")[-characters:].strip()

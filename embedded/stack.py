@@ -1,0 +1,156 @@
+"""A whole Labelmill on this machine: Redis, the database and workers, as child processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from db import schema
+from embedded.errors import EmbeddedServerError
+from embedded.process import exited_within, launcher, parent_death, tail
+from embedded.redis import RedisServer
+from producer.contract.queues import heartbeat_key
+
+_START_TIMEOUT_S = 180  # a worker imports torch and loads its models first
+_STOP_TIMEOUT_S = 60
+_LOOK_AGAIN_S = 0.1
+
+
+class Stack:
+    """Redis, a migrated database and workers that are ready, until :meth:`stop`.
+
+    Parameters:
+        directory: where Redis keeps its data and the workers write their logs.
+        database_url: the results database.
+        models_file: the models.
+        models: which of them to serve; all if empty.
+        image_root: the folder under which the workers read images.
+        workers: how many.
+        appendonly: whether Redis keeps the jobs over a restart.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str,
+        models_file: Path,
+        models: str = "",
+        image_root: Path,
+        workers: int = 1,
+        appendonly: bool = True,
+    ) -> None:
+        self._directory = directory
+        self._database_url = database_url
+        self._settings = {
+            "LABELMILL_DATABASE_URL": database_url,
+            "LABELMILL_MODELS_FILE": str(models_file.resolve()),
+            "LABELMILL_MODELS": models,
+            "LABELMILL_IMAGE_ROOT": str(image_root.resolve()),
+        }
+        self._redis = RedisServer(directory / "redis", appendonly=appendonly)
+        self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables by which clients and workers find this stack."""
+        return {"LABELMILL_BROKER_URL": self._redis.url} | self._settings
+
+    @property
+    def worker_names(self) -> list[str]:
+        """The workers, by name."""
+        return list(self._names)
+
+    def start(self) -> None:
+        """Start everything and wait until the workers are ready.
+
+        Raises:
+            EmbeddedServerError: something does not start; the message has the end of its log.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._redis.start()
+            schema.upgrade(self._database_url)
+            for name in self._names:
+                self._workers[name] = self._spawn(name)
+            self._wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the workers in good order, then Redis."""
+        for process in self._workers.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._workers.values():
+            if not exited_within(process, _STOP_TIMEOUT_S):
+                process.kill()
+                process.wait()
+        self._workers.clear()
+        self._redis.stop()
+
+    def log(self, name: str) -> Path:
+        """The log of a worker."""
+        return self._directory / f"{name.partition('@')[0]}.log"
+
+    def watch(self) -> None:
+        """Return only by raising: when a worker has ended, or at a signal.
+
+        Raises:
+            EmbeddedServerError: a worker has ended by itself.
+        """
+        while True:
+            time.sleep(_LOOK_AGAIN_S)
+            self._check_workers()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "labelmill", "worker", "--name", name]
+        with self.log(name).open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own program
+                [*launcher(None, parent_death(signal.SIGTERM)), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.settings,
+                start_new_session=True,  # a Ctrl-C is for us: workers stop before Redis does
+            )
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        with redis.Redis.from_url(self._redis.url) as broker:
+            waiting = set(self._names)
+            while waiting:
+                waiting -= {name for name in waiting if broker.exists(heartbeat_key(name))}
+                self._check_workers()
+                if waiting and time.monotonic() > deadline:
+                    name = waiting.pop()
+                    raise EmbeddedServerError(f"{name} is not ready:\n{tail(self.log(name))}")
+                time.sleep(_LOOK_AGAIN_S)
+
+    def _check_workers(self) -> None:
+        for name, process in self._workers.items():
+            if process.poll() is not None:
+                raise EmbeddedServerError(
+                    f"{name} ended with exit code {process.returncode}:\n{tail(self.log(name))}"
+                )

@@ -1,0 +1,139 @@
+"""What the tests share: a Redis, a PostgreSQL, and a fresh database for every test.
+
+The servers start when the first test asks for them; a test that needs none starts none.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import Redis
+from sqlalchemy.engine import make_url
+
+from db.schema import upgrade
+from db.store import Store
+from embedded.postgres import PostgresServer
+from embedded.redis import RedisServer
+from tests.support.worker import Workers
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis for all tests. A test that kills a server starts one of its own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for all tests. A test that kills a server starts one of its own."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file that every test copies, which is faster than migrating every time."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgres_server: PostgresServer) -> str:
+    """The name of a database that every test copies."""
+    name = "template_migrated"
+    _command(postgres_server, f"CREATE DATABASE {name}")
+    upgrade(_url_of(postgres_server, name))
+    return name
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """The URL of an empty, migrated SQLite database."""
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'labelmill.db')}"
+
+
+@pytest.fixture
+def postgresql_url(postgres_server: PostgresServer, migrated_postgresql: str) -> Iterator[str]:
+    """The URL of an empty, migrated PostgreSQL database."""
+    with _database(postgres_server, template=migrated_postgresql) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty, migrated database: the test runs once on each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables: the test runs once on each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'bare.db'}"
+        return
+    with _database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """A store on an empty, migrated database: the test runs once on each kind."""
+    with Store.open(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+def workers(redis_url: str, sqlite_url: str, tmp_path: Path) -> Iterator[Workers]:
+    """Worker processes with the scripted engine, on an empty Redis and a fresh SQLite database."""
+    yield from _workers(redis_url, sqlite_url, tmp_path)
+
+
+@pytest.fixture
+def workers_on_each(redis_url: str, database_url: str, tmp_path: Path) -> Iterator[Workers]:
+    """Like ``workers``; the test runs once on each kind of database."""
+    yield from _workers(redis_url, database_url, tmp_path)
+
+
+def _workers(redis_url: str, database_url: str, folder: Path) -> Iterator[Workers]:
+    workers = Workers(redis_url, database_url, folder)
+    workers.configure()
+    yield workers
+    workers.stop()
+
+
+@contextmanager
+def _database(server: PostgresServer, template: str = "template1") -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    _command(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _url_of(server, name)
+    # By force: a test that kills its processes leaves connections behind.
+    _command(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _url_of(server: PostgresServer, database: str) -> str:
+    url = make_url(server.url).set(database=database)
+    return url.render_as_string(hide_password=False)
+
+
+def _command(server: PostgresServer, command: str) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(command.encode())

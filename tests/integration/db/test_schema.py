@@ -1,0 +1,107 @@
+"""The migrations make the tables that the models describe, however often and at once they run."""
+
+from __future__ import annotations
+
+from multiprocessing import get_context
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import CheckConstraint, Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from db import schema
+from db.database import create_database_engine
+from db.errors import DatabaseUnavailable, SchemaOutOfDate
+from db.store import Store
+from db.tables import Base
+
+
+def set_revision(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+        )
+
+
+def test_the_migrations_equal_the_models(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_have_the_constraints_of_the_models(store: Store) -> None:
+    # What compare_metadata does not look at.
+    inspector = inspect(store.engine)
+    for table in Base.metadata.tables.values():
+        described = {str(each.name) for each in table.constraints if type(each) is CheckConstraint}
+        found = {each["name"] for each in inspector.get_check_constraints(table.name)}
+        assert found == described
+        assert inspector.get_pk_constraint(table.name)["name"] == table.primary_key.name
+
+
+def test_an_unknown_status_is_refused(store: Store) -> None:
+    names = [column.name for column in Base.metadata.tables["results"].columns]
+    values = ["'pending'" if name == "status" else "'1'" for name in names]
+    moments = {"enqueued_at", "started_at", "finished_at"}
+    values = [
+        "'2026-05-17 12:00:00+00'" if name in moments else value
+        for name, value in zip(names, values, strict=True)
+    ]
+    statement = f"INSERT INTO results ({', '.join(names)}) VALUES ({', '.join(values)})"
+
+    with pytest.raises(IntegrityError, match="status"), store.engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_upgrade_says_what_it_did(bare_database_url: str) -> None:
+    assert schema.upgrade(bare_database_url) == (None, schema.head())
+    assert schema.upgrade(bare_database_url) == (schema.head(), schema.head())
+
+
+def test_upgrades_at_the_same_time(bare_database_url: str) -> None:
+    with get_context("spawn").Pool(4) as pool:
+        upgrades = pool.map(schema.upgrade, [bare_database_url] * 8, chunksize=1)
+        pool.close()
+        pool.join()
+
+    assert [each.after for each in upgrades] == [schema.head()] * 8
+    assert [each.before for each in upgrades].count(None) == 1
+
+
+def test_a_failed_upgrade_leaves_nothing(bare_database_url: str) -> None:
+    engine = create_database_engine(bare_database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE results (id INTEGER)"))  # comes after runs and jobs
+
+    with pytest.raises(Exception, match="results"):
+        schema.upgrade(bare_database_url)
+
+    assert inspect(engine).get_table_names() == ["results"]
+    assert schema.current(engine) is None
+    engine.dispose()
+
+
+class TestRequireCurrent:
+    def test_a_migrated_database(self, store: Store) -> None:
+        schema.require_current(store.engine)
+        assert schema.current(store.engine) == schema.head()
+
+    def test_a_bare_database(self, bare_database_url: str) -> None:
+        with Store.open(bare_database_url) as store:
+            assert schema.current(store.engine) is None
+            with pytest.raises(SchemaOutOfDate, match=r"revision none .* labelmill db upgrade"):
+                schema.require_current(store.engine)
+
+    def test_a_database_of_a_newer_version(self, store: Store, database_url: str) -> None:
+        set_revision(store.engine, "9999")
+
+        with pytest.raises(SchemaOutOfDate, match=r"9999.*newer"):
+            schema.require_current(store.engine)
+        with pytest.raises(SchemaOutOfDate, match=r"9999.*newer"):
+            schema.upgrade(database_url)
+
+    def test_a_database_that_does_not_answer(self) -> None:
+        url = "postgresql://nobody@127.0.0.1:1/labelmill"
+        with Store.open(url) as store, pytest.raises(DatabaseUnavailable):
+            schema.require_current(store.engine)

@@ -1,0 +1,585 @@
+"""The store does the same on SQLite and on PostgreSQL: every test here runs on both."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing import get_context
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from db.cursor import Cursor
+from db.errors import DatabaseUnavailable, SchemaOutOfDate
+from db.rows import JobRow, ResultRow, storable_text
+from db.store import ModelCounts, RunProgress, Store
+from db.tables import MAX_ID_LENGTH, JsonValue, LabelScore, Status
+from embedded.postgres import PostgresServer
+
+NOON = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
+SCORES: list[LabelScore] = [
+    {"label": "complaint", "score": 0.1 + 0.2},
+    {"label": "praise", "score": 1e-9},
+]
+
+
+def a_result(job_id: str, **changes: object) -> ResultRow:
+    row: ResultRow = {
+        "id": job_id,
+        "run_id": None,
+        "model": "tickets",
+        "checkpoint": "org/tickets",
+        "revision": "abc123",
+        "status": Status.SUCCEEDED,
+        "label": "complaint",
+        "score": SCORES[0]["score"],
+        "scores": SCORES,
+        "error_code": None,
+        "error_message": None,
+        "attempt": 1,
+        "group_size": 4,
+        "worker": "w1@host",
+        "enqueued_at": NOON - timedelta(seconds=2),
+        "started_at": NOON - timedelta(seconds=1),
+        "finished_at": NOON,
+    }
+    row.update(changes)  # type: ignore[typeddict-item]
+    return row
+
+
+def a_job(job_id: str, **changes: object) -> JobRow:
+    row: JobRow = {
+        "id": job_id,
+        "run_id": None,
+        "model": "tickets",
+        "payload": {"text": "The parcel never came."},
+        "priority": 0,
+        "eta": None,
+        "expires_at": None,
+        "enqueued_at": NOON,
+    }
+    row.update(changes)  # type: ignore[typeddict-item]
+    return row
+
+
+def as_row(stored: object, like: ResultRow | JobRow) -> dict[str, object]:
+    return {key: getattr(stored, key) for key in like}
+
+
+class TestWriteResults:
+    def test_what_is_written_is_read(self, store: Store) -> None:
+        row = a_result("a", run_id="r")
+
+        assert store.write_results([row]) == 1
+
+        assert as_row(store.result("a"), row) == row
+
+    def test_a_failed_job_has_no_label(self, store: Store) -> None:
+        row = a_result(
+            "a",
+            status=Status.FAILED,
+            checkpoint=None,
+            revision=None,
+            label=None,
+            score=None,
+            scores=None,
+            error_code="image_unreadable",
+            error_message="not an image",
+            enqueued_at=None,
+        )
+
+        store.write_results([row])
+
+        assert as_row(store.result("a"), row) == row
+
+    def test_the_first_row_of_an_id_stays(self, store: Store) -> None:
+        store.write_results([a_result("a", label="first")])
+
+        assert store.write_results([a_result("b"), a_result("a", label="second")]) == 1
+
+        assert {each.label for each in store.results_of(["a"]).values()} == {"first"}
+
+    def test_the_first_row_of_an_id_stays_within_a_group(self, store: Store) -> None:
+        group = [a_result("a", label="first"), a_result("b"), a_result("a", label="second")]
+
+        assert store.write_results(group) == 2
+
+        assert store.results_of(["a"])["a"].label == "first"
+
+    def test_nothing_is_nothing(self, store: Store) -> None:
+        assert store.write_results([]) == 0
+
+    @pytest.mark.parametrize("size", [1, 2, 255, 256, 1000, 2500])
+    def test_groups_of_any_size(self, store: Store, size: int) -> None:
+        assert store.write_results([a_result(f"{n}") for n in range(size)]) == size
+        assert store.counts() == {"tickets": ModelCounts(succeeded=size)}
+
+    def test_times_come_back_in_utc(self, store: Store) -> None:
+        in_delhi = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+
+        store.write_results([a_result("a", finished_at=in_delhi)])
+
+        finished_at = store.results_of(["a"])["a"].finished_at
+        assert (finished_at, finished_at.utcoffset()) == (NOON, timedelta(0))
+
+    @pytest.mark.parametrize(
+        "refused",
+        [
+            {"score": math.nan},
+            {"score": math.inf},
+            {"scores": [{"label": "a", "score": math.nan}]},
+            {"finished_at": NOON.replace(tzinfo=None)},
+            {"status": "pending"},
+            {"id": "x" * (MAX_ID_LENGTH + 1)},
+            {"run_id": "x" * (MAX_ID_LENGTH + 1)},
+        ],
+    )
+    def test_what_cannot_be_stored_is_refused_before_anything_is_written(
+        self, store: Store, refused: dict[str, object]
+    ) -> None:
+        with pytest.raises(ValueError):
+            store.write_results([a_result("a"), a_result("b", **refused)])
+
+        assert store.counts() == {}
+
+    def test_the_longest_names_fit_into_every_index(self, store: Store) -> None:
+        # Four bytes a character, and in random order, so that nothing is compressed away.
+        longest = "".join(chr(random.randrange(0x20000, 0x2A6D6)) for _ in range(MAX_ID_LENGTH))
+
+        row = a_result(longest, run_id=longest, model=longest, worker=longest)
+
+        assert store.write_results([row]) == 1
+        assert [each.id for each in store.results(run_id=longest, model=longest)] == [longest]
+
+    def test_what_postgresql_cannot_store_becomes_a_replacement_character(
+        self, store: Store
+    ) -> None:
+        bad, good = "a\x00b\ud800c", "a\ufffdb\ufffdc"
+        row = a_result(
+            bad, run_id=bad, label=bad, error_message=bad, scores=[{"label": bad, "score": 1.0}]
+        )
+
+        store.write_results([row, a_result("b")])
+
+        stored = store.result(good)
+        assert stored is not None
+        assert (stored.run_id, stored.label, stored.error_message) == (good, good, good)
+        assert stored.scores == [{"label": good, "score": 1.0}]
+        assert list(store.results_of([bad])) == [bad]
+        assert len(store.results(run_id=bad, label=bad)) == 1
+
+
+any_text = st.text(st.characters(codec=None), max_size=40)
+any_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
+    max_leaves=10,
+)
+with_the_same_store = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+class TestRoundTrip:
+    @with_the_same_store
+    @given(words=any_text, score=st.floats(-1e15, 1e15))
+    def test_of_any_text_and_score(self, store: Store, words: str, score: float) -> None:
+        job_id = str(uuid.uuid4())
+        scores: list[LabelScore] = [{"label": words, "score": score}]
+
+        store.write_results([a_result(job_id, label=words, score=score, scores=scores)])
+
+        stored, expected = store.results_of([job_id])[job_id], storable_text(words)
+        assert (stored.label, stored.score) == (expected, score)
+        assert stored.scores == [{"label": expected, "score": score}]
+
+    @with_the_same_store
+    @given(payload=st.dictionaries(any_text, any_json, max_size=4))
+    def test_of_any_payload(self, store: Store, payload: dict[str, JsonValue]) -> None:
+        job_id = str(uuid.uuid4())
+
+        store.add_jobs([a_job(job_id, payload=payload)])
+
+        stored = store.job(job_id)
+        assert stored is not None
+        assert stored.payload == cleaned(payload)
+
+
+def cleaned(value: JsonValue) -> JsonValue:
+    match value:
+        case str():
+            return storable_text(value)
+        case list():
+            return [cleaned(each) for each in value]
+        case dict():
+            return {storable_text(key): cleaned(each) for key, each in value.items()}
+    return value
+
+
+class TestConcurrentWriters:
+    ids: ClassVar = [f"job-{n}" for n in range(300)]
+
+    def test_threads_with_overlapping_shuffled_groups(self, store: Store) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            written = list(pool.map(lambda n: write_shuffled(store, self.ids, n), range(16)))
+
+        assert sum(written) == len(self.ids)
+        assert len(list(store.iter_results())) == len(self.ids)
+
+    def test_processes_with_overlapping_shuffled_groups(self, database_url: str) -> None:
+        tasks = [(database_url, self.ids, n) for n in range(8)]
+        with get_context("spawn").Pool(4) as pool:
+            written = pool.starmap(write_shuffled_by_url, tasks)
+            pool.close()
+            pool.join()
+
+        with Store.open(database_url) as store:
+            assert sum(written) == len(self.ids)
+            assert len(list(store.iter_results())) == len(self.ids)
+
+    def test_the_first_writer_wins(self, store: Store) -> None:
+        together = threading.Barrier(8)
+
+        def write(n: int) -> int:
+            together.wait()
+            return store.write_results([a_result(each, worker=f"w{n}") for each in self.ids])
+
+        with ThreadPoolExecutor(8) as pool:
+            written = list(pool.map(write, range(8)))
+
+        by_worker = [sum(row.worker == f"w{n}" for row in store.iter_results()) for n in range(8)]
+        assert by_worker == written
+
+    def test_ledgers_that_overlap(self, store: Store) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            blocks = [random.Random(n).sample(self.ids, len(self.ids)) for n in range(8)]
+            present = pool.map(lambda ids: store.add_jobs([a_job(each) for each in ids]), blocks)
+
+        added = [job_id for there in present for job_id in set(self.ids) - there]
+        assert sorted(added) == sorted(self.ids)
+
+
+def write_shuffled(store: Store, ids: list[str], seed: int) -> int:
+    chance = random.Random(seed)
+    groups = [chance.sample(ids, 60) for _ in range(10)]
+    covering = chance.sample(ids, len(ids))
+    return sum(
+        store.write_results([a_result(each, worker=f"w{seed}") for each in group])
+        for group in [*groups, covering]
+    )
+
+
+def write_shuffled_by_url(url: str, ids: list[str], seed: int) -> int:
+    with Store.open(url) as store:
+        return write_shuffled(store, ids, seed)
+
+
+class TestReadResults:
+    def test_none_yet(self, store: Store) -> None:
+        assert store.result("a") is None
+        assert store.results_of(["a"]) == {}
+        assert store.results() == []
+        assert list(store.iter_results()) == []
+        assert store.counts() == {}
+
+    def test_of_many_ids(self, store: Store) -> None:
+        ids = [f"{n}" for n in range(2100)]
+        store.write_results([a_result(each) for each in ids[:-1]])
+
+        assert list(store.results_of(ids)) == ids[:-1]
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [
+            ({}, ["d", "c", "b", "a"]),
+            ({"run_id": "r"}, ["b", "a"]),
+            ({"model": "photos"}, ["d", "b"]),
+            ({"status": Status.FAILED}, ["c"]),
+            ({"label": "cat"}, ["d", "b"]),
+            ({"model": "photos", "run_id": "r"}, ["b"]),
+        ],
+    )
+    def test_filters(self, store: Store, wanted: dict[str, str], found: list[str]) -> None:
+        store.write_results(
+            [
+                a_result("a", run_id="r", finished_at=NOON),
+                a_result(
+                    "b",
+                    run_id="r",
+                    model="photos",
+                    label="cat",
+                    finished_at=NOON + timedelta(seconds=1),
+                ),
+                a_result(
+                    "c",
+                    status=Status.FAILED,
+                    label=None,
+                    finished_at=NOON + timedelta(seconds=2),
+                ),
+                a_result("d", model="photos", label="cat", finished_at=NOON + timedelta(days=3)),
+            ]
+        )
+
+        assert [each.id for each in store.results(**wanted)] == found  # type: ignore[arg-type]
+        assert [each.id for each in store.iter_results(**wanted)] == found[::-1]  # type: ignore[arg-type]
+
+    def test_pages_neither_repeat_nor_hide(self, store: Store) -> None:
+        # Many at the same moment, as a group has.
+        rows = [
+            a_result(f"{n:03}", finished_at=NOON + timedelta(seconds=n // 7)) for n in range(50)
+        ]
+        store.write_results(rows)
+
+        pages = []
+        after: Cursor | None = None
+        while page := store.results(limit=8, after=after):
+            pages.append([each.id for each in page])
+            after = Cursor.parse(Cursor.of(page[-1]).token())
+            store.write_results(
+                [a_result(f"new-{len(pages)}", finished_at=NOON + timedelta(days=1))]
+            )
+
+        assert [each for page in pages for each in page] == [f"{n:03}" for n in reversed(range(50))]
+
+    def test_iteration_keeps_to_what_was_there_when_it_began(self, store: Store) -> None:
+        store.write_results([a_result(f"{n:04}") for n in range(2500)])
+        results = store.iter_results()
+
+        first = next(results)
+        store.write_results([a_result("9999")])
+
+        assert [first.id, *(each.id for each in results)] == [f"{n:04}" for n in range(2500)]
+
+    def test_iteration_can_be_given_up(self, store: Store) -> None:
+        store.write_results([a_result(f"{n:04}") for n in range(2500)])
+
+        for _ in range(30):  # more often than the pool has connections
+            results = store.iter_results()
+            next(results)
+            results.close()  # type: ignore[attr-defined]
+
+    def test_counts(self, store: Store) -> None:
+        store.write_results(
+            [
+                a_result("a"),
+                a_result("b"),
+                a_result("c", status=Status.FAILED),
+                a_result("d", model="photos"),
+            ]
+        )
+
+        assert store.counts() == {"photos": ModelCounts(1, 0), "tickets": ModelCounts(2, 1)}
+
+
+class TestJobs:
+    def test_what_is_written_is_read(self, store: Store) -> None:
+        row = a_job("a", run_id="r", priority=9, eta=NOON, expires_at=NOON + timedelta(hours=1))
+
+        assert store.add_jobs([row]) == set()
+
+        assert as_row(store.job("a"), row) == row
+
+    def test_ids_that_were_there_are_returned_and_left_as_they_are(self, store: Store) -> None:
+        store.add_jobs([a_job("a", priority=1), a_job("\x00", priority=1)])
+
+        assert store.add_jobs([a_job("b"), a_job("a"), a_job("\x00")]) == {"a", "\x00"}
+
+        stored = store.job("a")
+        assert stored is not None
+        assert stored.priority == 1
+
+    def test_an_id_twice_in_a_block_is_written_once(self, store: Store) -> None:
+        assert store.add_jobs([a_job("a", priority=1), a_job("a", priority=2)]) == set()
+
+        stored = store.job("a")
+        assert stored is not None
+        assert stored.priority == 1
+
+    def test_a_block_of_a_thousand(self, store: Store) -> None:
+        block = [a_job(f"{n}") for n in range(1000)]
+
+        assert store.add_jobs(block[:500]) == set()
+        assert store.add_jobs(block) == {f"{n}" for n in range(500)}
+
+    def test_none(self, store: Store) -> None:
+        assert store.add_jobs([]) == set()
+        assert store.job("a") is None
+
+    def test_what_cannot_be_stored_is_refused_before_anything_is_written(
+        self, store: Store
+    ) -> None:
+        with pytest.raises(ValueError):
+            store.add_jobs([a_job("a"), a_job("b", payload={"options": [{"cut": math.nan}]})])
+
+        assert store.job("a") is None
+
+    def test_unfinished_jobs_are_found_oldest_first(self, store: Store) -> None:
+        store.add_jobs(
+            [a_job(f"{n}", enqueued_at=NOON + timedelta(seconds=n // 2)) for n in range(9)]
+        )
+        store.write_results([a_result("0"), a_result("3"), a_result("foreign")])
+        before = NOON + timedelta(seconds=4)
+
+        first = store.unfinished_jobs(enqueued_before=before, limit=4)
+        rest = store.unfinished_jobs(enqueued_before=before, after=Cursor.of(first[-1]))
+
+        assert [each.id for each in first] == ["1", "2", "4", "5"]
+        assert [each.id for each in rest] == ["6", "7"]
+
+
+class TestRuns:
+    def test_from_beginning_to_end(self, store: Store) -> None:
+        assert store.add_run("r", model="tickets", source="tickets.csv", created_at=NOON)
+        store.count_submitted("r", 1000)
+        store.count_submitted("r", 17)
+        store.write_results(
+            [
+                a_result("a", run_id="r"),
+                a_result("b", run_id="r", status=Status.FAILED),
+                a_result("c", run_id="another"),
+            ]
+        )
+        store.finish_run("r", NOON + timedelta(minutes=1))
+
+        progress = store.run_progress("r")
+        assert progress == RunProgress(submitted=1017, succeeded=1, failed=1)
+        assert progress.finished == 2
+        run = store.run("r")
+        assert run is not None
+        assert (run.model, run.source, run.submitted) == ("tickets", "tickets.csv", 1017)
+        assert (run.created_at, run.finished_at) == (NOON, NOON + timedelta(minutes=1))
+
+    def test_counting_from_many_threads_forgets_none(self, store: Store) -> None:
+        store.add_run("r", model="tickets", source="-", created_at=NOON)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: store.count_submitted("r", n), range(40)))
+
+        assert store.run_progress("r") == RunProgress(sum(range(40)), 0, 0)
+
+    def test_an_id_that_was_there_is_left_as_it_is(self, store: Store) -> None:
+        assert store.add_run("r", model="tickets", source="first", created_at=NOON)
+        assert not store.add_run("r", model="tickets", source="second", created_at=NOON)
+        assert [each.source for each in store.runs()] == ["first"]
+
+    def test_the_newest_first(self, store: Store) -> None:
+        for n in range(5):
+            created_at = NOON + timedelta(hours=n)
+            store.add_run(f"r{n}", model="tickets", source="-", created_at=created_at)
+
+        assert [each.id for each in store.runs(limit=3)] == ["r4", "r3", "r2"]
+
+    def test_none(self, store: Store) -> None:
+        assert store.run("r") is None
+        assert store.run_progress("r") is None
+        assert store.runs() == []
+
+
+CALLS: list[Callable[[Store], object]] = [
+    lambda store: store.write_results([a_result("a")]),
+    lambda store: store.result("a"),
+    lambda store: store.results_of(["a"]),
+    lambda store: store.results(),
+    lambda store: list(store.iter_results()),
+    lambda store: store.counts(),
+    lambda store: store.add_jobs([a_job("a")]),
+    lambda store: store.job("a"),
+    lambda store: store.unfinished_jobs(enqueued_before=NOON),
+    lambda store: store.add_run("r", model="tickets", source="-", created_at=NOON),
+    lambda store: store.count_submitted("r", 1),
+    lambda store: store.finish_run("r", NOON),
+    lambda store: store.run("r"),
+    lambda store: store.runs(),
+    lambda store: store.run_progress("r"),
+]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("call", CALLS)
+    def test_without_tables(self, bare_database_url: str, call: Callable[[Store], object]) -> None:
+        with (
+            Store.open(bare_database_url) as store,
+            pytest.raises(SchemaOutOfDate, match="labelmill db upgrade"),
+        ):
+            call(store)
+
+    def test_without_a_column(self, store: Store) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE results DROP COLUMN group_size"))
+
+        with pytest.raises(SchemaOutOfDate):
+            store.write_results([a_result("a")])
+        with pytest.raises(SchemaOutOfDate):
+            store.result("a")
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_nobody_listens(self, call: Callable[[Store], object]) -> None:
+        url = "postgresql://someone:hunter2@127.0.0.1:1/labelmill"
+        with Store.open(url) as store, pytest.raises(DatabaseUnavailable) as caught:
+            call(store)
+
+        assert "someone:***@127.0.0.1:1" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+
+    def test_not_a_folder_for_a_database(self, sqlite_url: str) -> None:
+        folder = sqlite_url.removeprefix("sqlite:///").removesuffix("/labelmill.db")
+        with Store.open(f"sqlite:///{folder}") as store, pytest.raises(DatabaseUnavailable):
+            store.runs()
+
+    def test_a_server_that_dies_and_comes_back(self) -> None:
+        with PostgresServer() as server, Store.open(server.url) as store:
+            store.engine.connect().close()
+            server.kill()
+            with pytest.raises(DatabaseUnavailable):
+                store.runs()
+            server.start()
+            with pytest.raises(SchemaOutOfDate):  # it answers
+                store.runs()
+
+    def test_a_connection_that_ends_in_the_middle_of_a_transaction(
+        self, postgresql_url: str
+    ) -> None:
+        with Store.open(postgresql_url) as store, Store.open(postgresql_url) as other:
+            results = store.iter_results()
+            store.write_results([a_result(f"{n}") for n in range(3000)])
+            next(results)
+            with other.engine.begin() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                )
+
+            with pytest.raises(DatabaseUnavailable):
+                list(results)
+            assert len(store.results(limit=5)) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_process_opens_its_own_connections(store: Store) -> None:
+    store.write_results([a_result("parent")])
+
+    child = get_context("fork").Process(target=store.write_results, args=([a_result("child")],))
+    child.start()
+    child.join()
+    store.write_results([a_result("parent again")])
+
+    assert child.exitcode == 0
+    assert [each.id for each in store.iter_results()] == ["child", "parent", "parent again"]

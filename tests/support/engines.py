@@ -1,0 +1,63 @@
+"""An engine that does what its jobs' texts tell it, for tests of all that is around engines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from db.errors import JobError
+from db.tables import LabelScore
+from producer.contract.job import Job
+from worker.engines import Engine
+
+_LOOK_AGAIN_S = 0.005
+
+
+class ScriptedEngine(Engine[str, str]):
+    """Labels a text with itself, unless it is an instruction.
+
+    ``hold <path>``
+        creates ``<path>.started`` and keeps the device until ``<path>`` exists.
+    ``kill``
+        ends the process with SIGKILL on the device.
+    ``kill-once <path>``
+        likewise, but only as long as ``<path>`` does not exist.
+    ``raise`` / ``raise-in-prepare``
+        makes the whole batched step raise.
+    ``die``
+        ends the thread of the stage, as an error outside the engine would.
+    """
+
+    def prepare(self, jobs: Sequence[Job]) -> list[str | JobError]:
+        texts = [str(job.text) for job in jobs]
+        if "raise-in-prepare" in texts:
+            raise ValueError("a secret payload")
+        return list(texts)
+
+    def forward(self, inputs: Sequence[str]) -> list[str | JobError]:
+        for text in inputs:
+            self._obey(*text.split(" ", 1))
+        return list(inputs)
+
+    def decode(
+        self, outputs: Sequence[str], top_k: Sequence[int]
+    ) -> list[list[LabelScore] | JobError]:
+        return [[{"label": text, "score": 1.0}] for text in outputs]
+
+    def _obey(self, instruction: str, argument: str = "") -> None:
+        if instruction == "hold":
+            Path(f"{argument}.started").touch()
+            while not Path(argument).exists():
+                time.sleep(_LOOK_AGAIN_S)
+        elif instruction == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif instruction == "kill-once" and not Path(argument).exists():
+            Path(argument).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif instruction == "raise":
+            raise ValueError("a secret payload")
+        elif instruction == "die":
+            raise SystemExit

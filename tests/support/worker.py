@@ -1,0 +1,119 @@
+"""Real workers, as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from producer.client import Client
+from producer.contract.queues import heartbeat_key
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPTED_MODELS = """
+[models.scripted]
+task = "text-classification"
+checkpoint = "."
+engine = "tests.support.engines:ScriptedEngine"
+"""
+
+
+@dataclass
+class WorkerProcess:
+    """One worker process and its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def text(self) -> str:
+        """What it has logged."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Workers:
+    """Starts workers on one Redis and one database, and ends them all at the end."""
+
+    broker_url: str
+    database_url: str
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    started: list[WorkerProcess] = field(default_factory=list)
+
+    def configure(self, models_toml: str = SCRIPTED_MODELS, **settings: str) -> None:
+        """Write models.toml, and set further LABELMILL_* variables."""
+        (self.folder / "models.toml").write_text(models_toml)
+        self.settings |= {f"LABELMILL_{name.upper()}": value for name, value in settings.items()}
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a worker or a command."""
+        return os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "LABELMILL_BROKER_URL": self.broker_url,
+            "LABELMILL_DATABASE_URL": self.database_url,
+            "LABELMILL_MODELS_FILE": str(self.folder / "models.toml"),
+            **self.settings,
+        }
+
+    def client(self) -> Client:
+        """A client of theirs."""
+        return Client(self.broker_url, self.database_url)
+
+    def start(self, *command: str, wait: bool = True) -> WorkerProcess:
+        """Start a worker; by default ``labelmill worker``, and wait until it is ready."""
+        name = f"w{len(self.started) + 1}@test"
+        words = command or (sys.executable, "-m", "labelmill", "worker", "--name", name)
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [word.replace("%n", name) for word in words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=self.environment(),
+                start_new_session=True,
+            )
+        worker = WorkerProcess(name, process, log)
+        self.started.append(worker)
+        if wait:
+            self.wait_ready(worker)
+        return worker
+
+    def wait_ready(self, worker: WorkerProcess) -> None:
+        """Wait for the worker's heartbeat and for Celery's own word that it is ready."""
+        with redis.Redis.from_url(self.broker_url) as broker:
+
+            def ready() -> bool:
+                if worker.process.poll() is not None:
+                    raise AssertionError(f"the worker ended:\n{worker.text()}")
+                return bool(broker.exists(heartbeat_key(worker.name))) and "ready." in worker.text()
+
+            wait_for(ready, timeout=60)
+
+    def stop(self) -> None:
+        """End whatever still runs."""
+        for worker in self.started:
+            if worker.process.poll() is None:
+                worker.kill()
