@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from db.errors import SourceError
 from producer.client import NewJob
@@ -63,19 +65,15 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[NewJob]:
-    # utf-8-sig: spreadsheets begin their CSV files with a byte order mark.
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as file:
         reader = csv.DictReader(file)
         _require(path, columns, reader.fieldnames or ())
-        try:
-            for row in reader:
-                yield _new_job(path, columns, row)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise SourceError(f"{path}, line {reader.line_num}: {error}") from error
+        for row in reader:
+            yield _new_job(path, columns, row)
 
 
 def _jsonl(path: Path, columns: Columns) -> Iterator[NewJob]:
-    with path.open(encoding="utf-8-sig") as file:
+    with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -89,8 +87,20 @@ def _jsonl(path: Path, columns: Columns) -> Iterator[NewJob]:
             yield _new_job(path, columns, row)
 
 
-def _require(path: Path, columns: Columns, there: object, line: int | None = None) -> None:
-    names = list(there) if isinstance(there, dict | list | tuple) else []
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    try:
+        # utf-8-sig: spreadsheets begin their CSV files with a byte order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 ({error.reason}); convert it first") from error
+    except (csv.Error, OSError) as error:
+        raise SourceError(f"{path} cannot be read: {error}") from error
+
+
+def _require(path: Path, columns: Columns, there: Iterable[str], line: int | None = None) -> None:
+    names = list(there)
     for name in (columns.image or columns.text, columns.id):
         if name is not None and name not in names:
             where = f"{path}, line {line}" if line else str(path)
