@@ -1,0 +1,181 @@
+"""The command line as a person uses it: ``labelmill up`` in one terminal, the rest in another."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import wait_for
+from tests.support.worker import ROOT, SCRIPTED_MODELS
+
+
+@dataclass
+class Terminal:
+    """A folder in which commands are run."""
+
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if "LABELMILL" not in name}
+        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a labelmill command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "labelmill", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A folder in which ``labelmill up`` runs."""
+    terminal = Terminal(tmp_path_factory.mktemp("up"))
+    (terminal.folder / "models.toml").write_text(SCRIPTED_MODELS)
+    with (terminal.folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "labelmill", "up"],
+            cwd=terminal.folder,
+            env=terminal.environment(),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for((terminal.folder / ".labelmill" / "env").exists, timeout=120)
+        yield terminal
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (terminal.folder / "up.log").read_text()
+    # Nothing is left running, and another `up` may follow.
+    assert not (terminal.folder / ".labelmill" / "env").exists()
+
+
+def test_one_text_and_its_label(terminal: Terminal) -> None:
+    done = terminal.run("submit", "scripted", "--text", "hello", "--wait")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["label"], row["status"], row["group_size"]) == ("hello", "succeeded", 1)
+
+
+def test_a_file_in_bulk_and_its_results(terminal: Terminal) -> None:
+    file = terminal.folder / "messages.csv"
+    file.write_text('ticket,body\nt1,one\nt2,"two\nlines"\nt3,\n')
+    done = terminal.run(
+        "submit", "scripted", str(file), "--text-column", "body", "--id-column", "ticket", "--wait"
+    )
+    assert done.returncode == 0, done.stderr
+    run = done.stdout.strip()
+    assert "2 submitted, 0 submitted before, 1 rejected" in done.stderr
+    assert "job 3: text is empty" in done.stderr
+    rows = [
+        json.loads(line)
+        for line in terminal.run("results", "--run", run, "--json").stdout.splitlines()
+    ]
+    assert {(row["id"], row["label"]) for row in rows} == {("t1", "one"), ("t2", "two\nlines")}
+    table = list(csv.DictReader(io.StringIO(terminal.run("results", "--run", run, "--csv").stdout)))
+    assert json.loads(table[0]["scores"]) == [{"label": "one", "score": 1.0}]
+    again = terminal.run(
+        "submit", "scripted", str(file), "--text-column", "body", "--id-column", "ticket"
+    )
+    assert "0 submitted, 2 submitted before" in again.stderr
+
+
+def test_a_jsonl_file_without_waiting(terminal: Terminal) -> None:
+    file = terminal.folder / "messages.jsonl"
+    file.write_text('{"text": "x"}\n{"text": "y"}\n')
+    done = terminal.run("submit", "scripted", str(file), "--run", "mine")
+    assert (done.returncode, done.stdout) == (0, "mine\n")
+    wait_for(
+        lambda: len(terminal.run("results", "--run", "mine", "--json").stdout.splitlines()) == 2
+    )
+
+
+def test_results_of_named_jobs(terminal: Terminal) -> None:
+    job_id = json.loads(terminal.run("submit", "scripted", "--text", "a", "--wait").stdout)["id"]
+    [row] = terminal.run("results", job_id, "--json").stdout.splitlines()
+    assert json.loads(row)["id"] == job_id
+
+
+def test_status_tells_of_queues_workers_and_runs(terminal: Terminal) -> None:
+    state = json.loads(terminal.run("status", "--json").stdout)
+    assert state["queues"]["scripted"]["waiting"] == 0
+    assert [worker["models"] for worker in state["workers"]] == [["scripted"]]
+    shown = terminal.run("status").stdout
+    assert "scripted" in shown
+    assert "worker1@" in shown
+
+
+def test_health_says_alive(terminal: Terminal) -> None:
+    done = terminal.run("health")
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_only_one_up_a_folder(terminal: Terminal) -> None:
+    done = terminal.run("up")
+    assert done.returncode == 2
+    assert "up in this folder already" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["submit", "scripted"], 2, "give one of SOURCE, --text and --image"),
+        (["submit", "scripted", "--text", ""], 1, "text is empty"),
+        (["submit", "scripted", "nothing.csv"], 1, "there is no file or folder nothing.csv"),
+        (["results", "--json", "--csv"], 2, "give one of --json and --csv"),
+        (["health", "--name", "nobody@nowhere"], 3, "no fresh heartbeat of nobody@nowhere"),
+        (["submit"], 2, "Missing argument"),
+        (["worker", "--models", "unknown"], 2, "no model 'unknown'"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    terminal: Terminal, arguments: list[str], code: int, message: str
+) -> None:
+    done = terminal.run(*arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_redis_away_is_told_in_a_line(tmp_path: Path) -> None:
+    away = Terminal(tmp_path)
+    env = away.environment() | {"LABELMILL_BROKER_URL": "redis://127.0.0.1:1/0"}
+    for command in (["db", "upgrade"], ["submit", "q", "--text", "x"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "labelmill", *command],
+            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert "LABELMILL_BROKER_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_without_tables_is_told_in_a_line(tmp_path: Path) -> None:
+    done = Terminal(tmp_path).run("results")
+    assert done.returncode == 1
+    assert "labelmill db upgrade" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "up", "worker", "submit", "status", "results", "health", "db upgrade"]
+)
+def test_every_command_has_help_with_an_example(tmp_path: Path, command: str) -> None:
+    done = Terminal(tmp_path).run(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"labelmill {command}" in done.stdout

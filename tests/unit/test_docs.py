@@ -1,0 +1,72 @@
+"""The reference says what the code has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from db.errors import ErrorCode
+from labelmill import app
+from producer.contract.catalog import ModelSpec
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def cells(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables, by their first cell without backquotes."""
+    rows = re.findall(r"^\| (.+) \|$", (REFERENCE / page).read_text(), re.MULTILINE)
+    split = [[cell.strip() for cell in row.split(" | ")] for row in rows]
+    return {row[0].strip("`"): row for row in split}
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    described = cells("settings.md")
+    for name, field in WorkerSettings.model_fields.items():
+        row = described[f"LABELMILL_{name.upper()}"]
+        default = field.default
+        if default in (None, ()):
+            assert row[1] in ("none", "all")
+        else:
+            assert row[1] == f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def test_every_key_of_a_model_is_described() -> None:
+    assert set(ModelSpec.model_fields) <= set(cells("settings.md"))
+
+
+def test_every_error_code_is_described() -> None:
+    assert set(ErrorCode) <= set(cells("errors.md"))
+
+
+def test_every_command_and_option_is_described() -> None:
+    described = cells("cli.md")
+    root = typer.main.get_command(app)
+    commands = {f"labelmill {name}": command for name, command in root.commands.items()}
+    database = commands.pop("labelmill db")
+    commands |= {f"labelmill db {name}": each for name, each in database.commands.items()}
+    for name, command in commands.items():
+        row = next(row for first, row in described.items() if re.match(rf"{name}\b", first))
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                assert f"`{parameter.opts[0]}`" in row[2], f"{name} {parameter.opts[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    for link in links:
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_named_in_the_docs_exist(page: Path) -> None:
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"::(test_\w+)", page.read_text()):
+        assert f"def {name}(" in tests, name
