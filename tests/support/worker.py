@@ -69,7 +69,7 @@ class Workers:
     def environment(self) -> dict[str, str]:
         """The environment of a worker or a command."""
         return os.environ | {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "LABELMILL_BROKER_URL": self.broker_url,
             "LABELMILL_DATABASE_URL": self.database_url,
             "LABELMILL_MODELS_FILE": str(self.folder / "models.toml"),

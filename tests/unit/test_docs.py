@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 
 def cells(page: str) -> dict[str, list[str]]:
     """The rows of a page's tables, by their first cell without backquotes."""
-    rows = re.findall(r"^\| (.+) \|$", (REFERENCE / page).read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (.+) ?\|$", (REFERENCE / page).read_text(), re.MULTILINE)
     split = [[cell.strip() for cell in row.split(" | ")] for row in rows]
     return {row[0].strip("`"): row for row in split}
 

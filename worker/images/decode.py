@@ -10,7 +10,13 @@ from PIL import UnidentifiedImageError
 
 from db.errors import ErrorCode, JobError
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+# What a build of Pillow lacks (AVIF, WebP) it does not register.
+PIL.Image.init()
+_FORMATS = tuple(
+    name
+    for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+    if name in PIL.Image.OPEN
+)
 
 # Pillow's own limit warns, once a process and from any thread; ours is checked below.
 PIL.Image.MAX_IMAGE_PIXELS = None
