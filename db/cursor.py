@@ -30,7 +30,7 @@ class Cursor(NamedTuple):
         """The cursor that :meth:`token` wrote.
 
         Raises:
-          ValueError: if it did not.
+            ValueError: if it did not.
         """
         try:
             at, _, row_id = (

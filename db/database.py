@@ -26,10 +26,10 @@ def create_database_engine(url: str) -> Engine:
     """An engine for ``url``, set up for several processes that write at once.
 
     Parameters:
-      url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
 
     Raises:
-      ConfigurationError: if the URL cannot be used, or its driver is not installed.
+        ConfigurationError: if the URL cannot be used, or its driver is not installed.
     """
     try:
         parsed = make_url(url)

@@ -22,8 +22,8 @@ def translated(engine: Engine) -> Iterator[None]:
     """Raise what the driver raises inside the block as errors of Labelmill.
 
     Raises:
-      DatabaseUnavailable: if the database cannot be reached, went away or stayed locked.
-      SchemaOutOfDate: if a table or a column is missing.
+        DatabaseUnavailable: if the database cannot be reached, went away or stayed locked.
+        SchemaOutOfDate: if a table or a column is missing.
     """
     try:
         yield

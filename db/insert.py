@@ -30,8 +30,8 @@ def insert_missing(
     """Insert the rows whose ids are not in the table, and return those ids.
 
     Parameters:
-      connection: in a transaction of :func:`db.database.for_writing`.
-      rows: as :mod:`db.rows` returns them: each id once, sorted, nothing that cannot be stored.
+        connection: in a transaction of :func:`db.database.for_writing`.
+        rows: as :mod:`db.rows` returns them: each id once, sorted, nothing that cannot be stored.
     """
     if connection.dialect.name == "postgresql":
         document = json.dumps(rows, default=datetime.isoformat, ensure_ascii=False)

@@ -65,7 +65,7 @@ def storable_name(text: str) -> str:
     """The text as :func:`storable_text` returns it, for an indexed column.
 
     Raises:
-      ValueError: if it is longer than ``MAX_ID_LENGTH``.
+        ValueError: if it is longer than ``MAX_ID_LENGTH``.
     """
     if len(text) > MAX_ID_LENGTH:
         raise ValueError(f"longer than {MAX_ID_LENGTH} characters: {text[:40]!r}…")
@@ -79,7 +79,7 @@ def storable_results(rows: Sequence[ResultRow]) -> list[ResultRow]:
     other, and PostgreSQL ends one of them.
 
     Raises:
-      ValueError: if a number is not finite, a name is too long or a time has no zone.
+        ValueError: if a number is not finite, a name is too long or a time has no zone.
     """
     return _first_of_each_id([_storable_result(row) for row in rows])
 
@@ -88,7 +88,7 @@ def storable_jobs(rows: Sequence[JobRow]) -> list[JobRow]:
     """The rows as both databases accept them: sorted by id, the first of each id.
 
     Raises:
-      ValueError: if a number is not finite, a name is too long or a time has no zone.
+        ValueError: if a number is not finite, a name is too long or a time has no zone.
     """
     return _first_of_each_id([_storable_job(row) for row in rows])
 

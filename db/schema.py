@@ -35,9 +35,9 @@ def upgrade(url: str) -> Upgraded:
     Processes that upgrade at the same time wait for the first; the others find nothing to do.
 
     Raises:
-      ConfigurationError: if the URL cannot be used.
-      DatabaseUnavailable: if the database cannot be reached.
-      SchemaOutOfDate: if a newer version of Labelmill has migrated it.
+        ConfigurationError: if the URL cannot be used.
+        DatabaseUnavailable: if the database cannot be reached.
+        SchemaOutOfDate: if a newer version of Labelmill has migrated it.
     """
     engine = create_database_engine(url)
     try:
@@ -57,7 +57,7 @@ def current(engine: Engine) -> str | None:
     """The revision of the database, or None if it has no tables of Labelmill.
 
     Raises:
-      DatabaseUnavailable: if the database cannot be reached.
+        DatabaseUnavailable: if the database cannot be reached.
     """
     with translated(engine), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
@@ -73,8 +73,8 @@ def require_current(engine: Engine) -> None:
     """Check that the database is of this version.
 
     Raises:
-      SchemaOutOfDate: if it is older or newer.
-      DatabaseUnavailable: if it cannot be reached.
+        SchemaOutOfDate: if it is older or newer.
+        DatabaseUnavailable: if it cannot be reached.
     """
     revision, wanted = current(engine), head()
     if revision == wanted:

@@ -70,13 +70,13 @@ class Store:
     surrogates) is stored, and looked up, with U+FFFD in its place.
 
     Parameters:
-      engine: from :func:`db.database.create_database_engine`.
+        engine: from :func:`db.database.create_database_engine`.
 
     Every method:
 
     Raises:
-      DatabaseUnavailable: if the database cannot be reached; the call can be tried again.
-      SchemaOutOfDate: if the database has not been migrated to this version.
+        DatabaseUnavailable: if the database cannot be reached; the call can be tried again.
+        SchemaOutOfDate: if the database has not been migrated to this version.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -88,7 +88,7 @@ class Store:
         """A store on the database at ``url``; connects when it is first used.
 
         Raises:
-          ConfigurationError: if the URL cannot be used, or its driver is not installed.
+            ConfigurationError: if the URL cannot be used, or its driver is not installed.
         """
         return cls(create_database_engine(url))
 
@@ -116,8 +116,9 @@ class Store:
         within the group.
 
         Raises:
-          ValueError: if a score is not finite, a time has no zone, or an id, a run's id, a
-            model's alias or a worker's name is longer than ``MAX_ID_LENGTH``; nothing is written.
+            ValueError: if a score is not finite, a time has no zone, or an id, a run's id, a
+                model's alias or a worker's name is longer than ``MAX_ID_LENGTH``; nothing is
+                written.
         """
         storable = storable_results(rows)
         if not storable:
@@ -152,7 +153,7 @@ class Store:
         """A page of results, the newest first.
 
         Parameters:
-          after: ``Cursor.of`` the last result of the page before.
+            after: ``Cursor.of`` the last result of the page before.
         """
         query = _filtered(run_id, model, status, label)
         if after is not None:
@@ -199,8 +200,8 @@ class Store:
         Those stay as they are. Of an id that stands twice among ``rows`` the first is written.
 
         Raises:
-          ValueError: if a number is not finite, a time has no zone, or an id, a run's id or a
-            model's alias is longer than ``MAX_ID_LENGTH``; nothing is written.
+            ValueError: if a number is not finite, a time has no zone, or an id, a run's id or a
+                model's alias is longer than ``MAX_ID_LENGTH``; nothing is written.
         """
         storable = storable_jobs(rows)
         if not storable:
@@ -226,9 +227,9 @@ class Store:
         """A page of the jobs without a result, the oldest first.
 
         Parameters:
-          enqueued_before: leave out the jobs that have not had their time yet.
-          after: ``Cursor.of`` the last job of the page before, or of a moment before which
-            every job is known to be finished.
+            enqueued_before: leave out the jobs that have not had their time yet.
+            after: ``Cursor.of`` the last job of the page before, or of a moment before which
+                every job is known to be finished.
         """
         query = (
             select(Job)
@@ -248,7 +249,7 @@ class Store:
         """Write down that a bulk submission begins; False if there was a run of that id.
 
         Raises:
-          ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
+            ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
         """
         values = {
             "id": storable_name(run_id),

@@ -24,7 +24,7 @@ def find_redis(source: Source | None = None) -> Path:
     """The path of ``redis-server``.
 
     Raises:
-      EmbeddedServerError: if there is none.
+        EmbeddedServerError: if there is none.
     """
     if _wanted(source) == "path" and (installed := shutil.which("redis-server")):
         return Path(installed)
@@ -42,7 +42,7 @@ def find_postgres(source: Source | None = None) -> Path:
     """The folder that has ``postgres`` and ``initdb``.
 
     Raises:
-      EmbeddedServerError: if there is none.
+        EmbeddedServerError: if there is none.
     """
     if _wanted(source) == "path":
         for folder in _installed_postgres():

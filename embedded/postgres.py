@@ -32,11 +32,11 @@ class PostgresServer(Server):
     PostgreSQL refuses to run as root; started by root it runs as ``postgres`` or ``nobody``.
 
     Parameters:
-      directory: where the data is kept; None for a temporary folder.
-      durable: whether what is committed survives a power cut; None for yes in a directory that
-        is kept and no in a temporary one. The death of the server it survives either way.
-      binaries: where to look for ``postgres`` and ``initdb``; None for
-        ``LABELMILL_EMBEDDED_BINARIES``, or else the machine first and then the wheel.
+        directory: where the data is kept; None for a temporary folder.
+        durable: whether what is committed survives a power cut; None for yes in a directory that
+            is kept and no in a temporary one. The death of the server it survives either way.
+        binaries: where to look for ``postgres`` and ``initdb``; None for
+            ``LABELMILL_EMBEDDED_BINARIES``, or else the machine first and then the wheel.
     """
 
     name = "PostgreSQL"

@@ -20,11 +20,11 @@ class RedisServer(Server):
             redis.Redis.from_url(server.url).ping()
 
     Parameters:
-      directory: where the data is kept; None for a temporary folder.
-      appendonly: whether jobs survive the death of the server; None for yes in a directory that
-        is kept and no in a temporary one.
-      binaries: where to look for ``redis-server``; None for ``LABELMILL_EMBEDDED_BINARIES``,
-        or else the machine first and then the wheel.
+        directory: where the data is kept; None for a temporary folder.
+        appendonly: whether jobs survive the death of the server; None for yes in a directory that
+            is kept and no in a temporary one.
+        binaries: where to look for ``redis-server``; None for ``LABELMILL_EMBEDDED_BINARIES``,
+            or else the machine first and then the wheel.
     """
 
     name = "Redis"

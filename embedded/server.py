@@ -39,7 +39,7 @@ class Server(ABC):
     can reach the port, and both servers run programs for whoever may command them.
 
     Parameters:
-      directory: where the data is kept; None for a temporary folder that :meth:`stop` removes.
+        directory: where the data is kept; None for a temporary folder that :meth:`stop` removes.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Server(ABC):
         """The port; the same over restarts.
 
         Raises:
-          EmbeddedServerError: if the server was never started.
+            EmbeddedServerError: if the server was never started.
         """
         if self._port is None:
             raise EmbeddedServerError(f"{self.name} has not been started")
@@ -73,7 +73,7 @@ class Server(ABC):
         """The process id.
 
         Raises:
-          EmbeddedServerError: if the server does not run.
+            EmbeddedServerError: if the server does not run.
         """
         if self._process is None:
             raise EmbeddedServerError(f"{self.name} does not run")
@@ -83,7 +83,7 @@ class Server(ABC):
         """Start the server and wait until it answers; nothing happens if it runs.
 
         Raises:
-          EmbeddedServerError: if it does not start; the message has the end of its log.
+            EmbeddedServerError: if it does not start; the message has the end of its log.
         """
         if self._process is not None:
             return
