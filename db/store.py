@@ -15,24 +15,20 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
-    Tuple,
     delete,
     func,
     insert,
-    literal,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
-from db.cursor import Cursor
 from db.database import create_database_engine, for_writing
 from db.failures import translated
 from db.insert import insert_missing
 from db.rows import JobRow, ResultRow, storable_jobs, storable_name, storable_results, storable_text
-from db.tables import Base, Job, Result, Run, Status, UTCDateTime
+from db.tables import Base, Job, Result, Run, Status
 
 _IDS_A_QUERY = 1000
 _ROWS_A_FETCH = 1000
@@ -148,16 +144,9 @@ class Store:
         status: Status | None = None,
         label: str | None = None,
         limit: int = 100,
-        after: Cursor | None = None,
     ) -> list[Result]:
-        """A page of results, the newest first.
-
-        Parameters:
-            after: ``Cursor.of`` the last result of the page before.
-        """
+        """The newest results, the newest first."""
         query = _filtered(run_id, model, status, label)
-        if after is not None:
-            query = query.where(_place(Result.finished_at, Result.id) < _at(after))
         query = query.order_by(Result.finished_at.desc(), Result.id.desc()).limit(limit)
         with self._reading() as session:
             return list(session.scalars(query))
@@ -220,28 +209,6 @@ class Store:
     def job(self, job_id: str) -> Job | None:
         """The job as it was submitted, or None if the ledger does not have it."""
         return self._get(Job, job_id)
-
-    def unfinished_jobs(
-        self, *, enqueued_before: datetime, limit: int = 1000, after: Cursor | None = None
-    ) -> list[Job]:
-        """A page of the jobs without a result, the oldest first.
-
-        Parameters:
-            enqueued_before: leave out the jobs that have not had their time yet.
-            after: ``Cursor.of`` the last job of the page before, or of a moment before which
-                every job is known to be finished.
-        """
-        query = (
-            select(Job)
-            .where(Job.enqueued_at < enqueued_before)
-            .where(~select(Result.id).where(Result.id == Job.id).exists())
-            .order_by(Job.enqueued_at, Job.id)
-            .limit(limit)
-        )
-        if after is not None:
-            query = query.where(_place(Job.enqueued_at, Job.id) > _at(after))
-        with self._reading() as session:
-            return list(session.scalars(query))
 
     # Runs
 
@@ -335,14 +302,6 @@ def _outcomes() -> tuple[ColumnElement[int], ColumnElement[int]]:
         count.filter(Result.status == Status.SUCCEEDED).label("succeeded"),
         count.filter(Result.status == Status.FAILED).label("failed"),
     )
-
-
-def _place(at: InstrumentedAttribute[datetime], row_id: InstrumentedAttribute[str]) -> Tuple:
-    return tuple_(at, row_id)
-
-
-def _at(cursor: Cursor) -> Tuple:
-    return tuple_(literal(cursor.at, UTCDateTime()), literal(cursor.id))
 
 
 def _table(kind: type[Base]) -> Table:
