@@ -17,12 +17,13 @@ demo: $(READY)  ## Label a few hundred held-out texts and images, all on this ma
 test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
 	$(BIN)/python -m pytest
 
-check: $(READY)  ## Lint, types, rules between the rooms, and the compose file's schema
+check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of compose and Kubernetes files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
+	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
 bench: $(READY)  ## Measure the queue against stock Celery, in one run
 	$(BIN)/python -m bench.queueing

@@ -32,6 +32,7 @@ _stderr = Console(stderr=True)
 _SHOWN_REJECTIONS = 10
 _SHOWN_RUNS = 5
 _FOLLOW_SECONDS = 0.2
+_ANSWER_SECONDS = 5
 
 
 def submit(
@@ -69,6 +70,7 @@ def submit(
     """
     if sum(given is not None for given in (source, text, image)) != 1:
         raise ConfigurationError("give one of SOURCE, --text and --image; see --help")
+    _check_model(model)
     if source is None:
         _submit_one(model, text, image, run, inline=inline, wait=wait)
     else:
@@ -126,7 +128,7 @@ def status(
       labelmill status --json | jq .queues.topics.waiting
     """
     settings = BrokerSettings()
-    broker = redis.Redis.from_url(settings.broker_url, socket_timeout=5, socket_connect_timeout=5)
+    broker = _broker(settings)
     with Store.open(DatabaseSettings().database_url) as store:
         beats = heartbeats(broker)
         counts = store.counts()
@@ -181,6 +183,21 @@ def progress_bar() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=_stderr,
+    )
+
+
+def _check_model(model: str) -> None:
+    """Refuse a misspelt model; say so when nobody serves it now."""
+    settings = BrokerSettings()
+    if settings.models_file.is_file():
+        Catalog.load(settings.models_file).select([model])
+    if not any(model in beat["models"] for beat in heartbeats(_broker(settings))):
+        _stderr.print(f"[yellow]no worker serves {model} now: its jobs wait in Redis[/]")
+
+
+def _broker(settings: BrokerSettings) -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.broker_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
     )
 
 

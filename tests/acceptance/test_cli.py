@@ -139,6 +139,7 @@ def test_only_one_up_a_folder(terminal: Terminal) -> None:
         (["submit", "scripted", "nothing.csv"], 1, "there is no file or folder nothing.csv"),
         (["results", "--json", "--csv"], 2, "give one of --json and --csv"),
         (["health", "--name", "nobody@nowhere"], 3, "no fresh heartbeat of nobody@nowhere"),
+        (["submit", "scriptd", "--text", "x"], 2, "no model 'scriptd' in models.toml"),
         (["submit"], 2, "Missing argument"),
         (["worker", "--models", "unknown"], 2, "no model 'unknown'"),
     ],

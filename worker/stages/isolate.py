@@ -12,6 +12,10 @@ from db.errors import ErrorCode, JobError
 
 logger = get_logger(__name__)
 
+# By name, since a worker may serve engines that need no torch. After such an error (an assertion
+# in a kernel, say) CUDA answers every call of the process with it: the worker has to end.
+_DEVICE_LOST = {"AcceleratorError"}
+
 Input = TypeVar("Input")
 Output = TypeVar("Output")
 
@@ -25,12 +29,17 @@ def isolate(
 
     Returns:
         the step's answer for each input, or the error that stands for it.
+
+    Raises:
+        Exception: the device is lost, so that every further call would fail: no job's fault.
     """
     if not inputs:
         return []
     try:
         return step(inputs)
     except Exception as error:
+        if type(error).__name__ in _DEVICE_LOST:
+            raise
         failure = _failure(error)
     if len(inputs) == 1:
         return [failure]

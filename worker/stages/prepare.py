@@ -135,7 +135,10 @@ class PrepareStage:
         eta = leased.message.eta
         if eta is None or eta <= leased.started_at:
             return False
-        self._leases.delay(leased.lease, eta)
+        try:
+            self._leases.delay(leased.lease, eta)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("cannot delay a job: %s; its lease expires", type(error).__name__)
         self._keeper.drop([leased.lease])
         return True
 
