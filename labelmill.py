@@ -58,7 +58,7 @@ app.add_typer(db.cli.app, name="db")
 def main() -> None:
     """Run the command line; every error of ours becomes one line and an exit code."""
     try:
-        app()
+        app(prog_name="labelmill")
     except (LabelmillError, EmbeddedServerError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(_exit_code(error))

@@ -42,7 +42,10 @@ def submit(
         typer.Argument(help="A .csv or .jsonl file, or a folder of images.", show_default=False),
     ] = None,
     text: Annotated[str | None, typer.Option(help="Submit this one text instead.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Submit this one image instead.")] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Submit this one image instead.", exists=True, dir_okay=False),
+    ] = None,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     image_column: Annotated[
         str | None, typer.Option(help="The column of image paths or uris, instead of texts.")
@@ -52,9 +55,12 @@ def submit(
     ] = None,
     run: Annotated[str | None, typer.Option(help="The run's id; by default one is made.")] = None,
     inline: Annotated[
-        bool, typer.Option(help="Send images in the messages (at most 1 MiB each), not as paths.")
+        bool,
+        typer.Option(
+            "--inline", help="Send images in the messages (at most 1 MiB each), not as paths."
+        ),
     ] = False,
-    wait: Annotated[bool, typer.Option(help="Wait until every job has its row.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every job has its row.")] = False,
 ) -> None:
     """Submit one job, or many from a file or folder.
 

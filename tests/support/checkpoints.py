@@ -88,8 +88,10 @@ def save_text_checkpoint(
         },
     )
     model = transformers.AutoModelForSequenceClassification.from_config(made)
+    spread_weights(model)
     tokenizer.save_pretrained(folder)
-    return save_model(folder, model)
+    model.save_pretrained(folder)
+    return folder
 
 
 def save_image_checkpoint(
@@ -108,13 +110,9 @@ def save_image_checkpoint(
     """
     made = _config(family, labels, problem_type, **{**IMAGE_FAMILIES[family], **config})
     model = transformers.AutoModelForImageClassification.from_config(made)
-    _processor(family).save_pretrained(folder)
-    return save_model(folder, model)
-
-
-def save_model(folder: Path, model: PreTrainedModel) -> Path:
-    """Save a model with widely spread weights as safetensors, and return the folder."""
     spread_weights(model)
+    _normalize_batches(model)
+    _processor(family).save_pretrained(folder)
     model.save_pretrained(folder)
     return folder
 
@@ -130,6 +128,17 @@ def spread_weights(model: torch.nn.Module, seed: int = 7) -> None:
                 parameter.normal_(std=spread, generator=generator)
             elif name.endswith("bias"):
                 parameter.normal_(std=0.2, generator=generator)
+
+
+def _normalize_batches(model: PreTrainedModel) -> None:
+    """Let batch normalisation see images once, or deep models shrink every image to nothing."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    images = torch.randn(16, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        model.train()(pixel_values=images)
+    model.eval()
 
 
 def _config(family: str, labels: int, problem_type: str | None, **options: Any) -> PretrainedConfig:
@@ -340,7 +349,7 @@ _PATCHES = {**_SMALL, "image_size": IMAGE_SIZE, "patch_size": 8}
 
 IMAGE_FAMILIES: dict[str, dict[str, Any]] = {
     "vit": _PATCHES,
-    "deit": _PATCHES,
+    "deit": {**_PATCHES, "architectures": ["DeiTForImageClassification"]},
     "beit": {**_PATCHES, "use_relative_position_bias": True},
     "swin": {
         "image_size": IMAGE_SIZE,
