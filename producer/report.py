@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import IO, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from db.store import ModelCounts, RunProgress
@@ -42,16 +43,10 @@ def write_csv(results: Iterable[Result], output: IO[str]) -> None:
         writer.writerow(fields.values())
 
 
-def results_table(results: Iterable[Result], inputs: Mapping[str, str] | None = None) -> Table:
-    """A table of results.
-
-    Parameters:
-        inputs: what was classified, by job id, where it is to be shown.
-    """
+def results_table(results: Iterable[Result]) -> Table:
+    """A table of results."""
     table = Table(header_style="bold")
     table.add_column("job", no_wrap=True, overflow="ellipsis", max_width=36)
-    if inputs is not None:
-        table.add_column("input", no_wrap=True, overflow="ellipsis", max_width=48)
     table.add_column("model", no_wrap=True)
     table.add_column("label", no_wrap=True)
     table.add_column("score", justify="right")
@@ -59,17 +54,14 @@ def results_table(results: Iterable[Result], inputs: Mapping[str, str] | None = 
     table.add_column("group", justify="right")
     for result in results:
         failed = result.error_code is not None
-        cells = [
-            result.id,
-            result.model,
-            f"[red]{result.error_code}[/]" if failed else str(result.label),
+        table.add_row(
+            escape(result.id),
+            escape(result.model),
+            f"[red]{result.error_code}[/]" if failed else escape(str(result.label)),
             "" if result.score is None else f"{result.score:.4f}",
-            _escape(result.error_message) if failed else _runners_up(result),
+            escape(str(result.error_message)) if failed else _runners_up(result),
             str(result.group_size),
-        ]
-        if inputs is not None:
-            cells.insert(1, _escape(inputs.get(result.id, "")))
-        table.add_row(*cells)
+        )
     return table
 
 
@@ -120,7 +112,7 @@ def runs_table(runs: Iterable[tuple[Run, RunProgress]]) -> Table:
         table.add_row(
             run.id,
             run.model,
-            _escape(run.source),
+            escape(run.source),
             f"{progress.submitted:,}",
             f"{progress.succeeded:,}",
             f"{progress.failed:,}",
@@ -130,9 +122,5 @@ def runs_table(runs: Iterable[tuple[Run, RunProgress]]) -> Table:
 
 def _runners_up(result: Result) -> str:
     return "  ".join(
-        f"{_escape(each['label'])} {each['score']:.2f}" for each in (result.scores or [])[1:3]
+        f"{escape(each['label'])} {each['score']:.2f}" for each in (result.scores or [])[1:3]
     )
-
-
-def _escape(text: str | None) -> str:
-    return (text or "").replace("[", r"\[")

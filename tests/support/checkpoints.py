@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 #: Positions that the text models have; longer texts are truncated.
@@ -22,8 +22,6 @@ MAX_LENGTH = 48
 
 #: Height and width of what the image models see.
 IMAGE_SIZE = 32
-
-_VOCABULARY_SIZE = 400
 
 _CORPUS = [
     "The parcel never came, and nobody answers the telephone.",
@@ -132,13 +130,16 @@ def spread_weights(model: torch.nn.Module, seed: int = 7) -> None:
 
 def _normalize_batches(model: PreTrainedModel) -> None:
     """Let batch normalisation see images once, or deep models shrink every image to nothing."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    if not layers:
+        return
+    model.eval()  # without dropout, which is random
+    for layer in layers:
+        layer.train().momentum = None
+        torch.nn.init.ones_(layer.weight)
     images = torch.randn(16, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        model.train()(pixel_values=images)
-    model.eval()
+        model(pixel_values=images)
 
 
 def _config(family: str, labels: int, problem_type: str | None, **options: Any) -> PretrainedConfig:
@@ -154,31 +155,26 @@ def _config(family: str, labels: int, problem_type: str | None, **options: Any) 
 
 @cache
 def _word_pieces(special: tuple[str, ...]) -> dict[str, int]:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=_VOCABULARY_SIZE, special_tokens=list(special), show_progress=False
-    )
-    tokenizer.train_from_iterator(_CORPUS, trainer)
-    return dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
+    """A vocabulary of whole words, and of letters to spell all others with."""
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    lines = [splitter.pre_tokenize_str(normalizer.normalize_str(line)) for line in _CORPUS]
+    words = sorted({word for line in lines for word, _ in line})
+    letters = sorted(set("".join(words)))
+    continued = [f"##{letter}" for letter in letters]
+    return _numbered([*special, *letters, *continued, *words])
 
 
 @cache
 def _byte_pairs(special: tuple[str, ...]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY_SIZE,
-        special_tokens=list(special),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+    """A vocabulary of bytes and words, and merges that build each word from its beginning."""
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = sorted({word for line in _CORPUS for word, _ in splitter.pre_tokenize_str(line)})
+    merges = dict.fromkeys(
+        (word[:end], word[end]) for word in words for end in range(1, min(len(word), 8))
     )
-    tokenizer.train_from_iterator(_CORPUS, trainer)
-    vocabulary = dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
-    merges = [(left, right) for left in vocabulary for right in vocabulary if left and right]
-    merges = [pair for pair in merges if "".join(pair) in vocabulary]
-    return vocabulary, sorted(merges, key=lambda pair: vocabulary["".join(pair)])
+    merged = [f"{left}{right}" for left, right in merges]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    return _numbered([*special, *alphabet, *merged]), list(merges)
 
 
 @cache
@@ -190,6 +186,10 @@ def _pieces(special: tuple[str, ...]) -> list[tuple[str, float]]:
     return [(token, 0.0) for token in special] + [
         (piece, -2.0 - 0.01 * rank) for rank, piece in enumerate(pieces)
     ]
+
+
+def _numbered(tokens: list[str]) -> dict[str, int]:
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
 
 def _bert_tokenizer() -> PreTrainedTokenizerBase:
@@ -304,6 +304,38 @@ TEXT_FAMILIES = {
             "eos_token_id": 2,
         },
     ),
+    # Counts positions from behind its padding token, as RoBERTa does.
+    "ibert": _TextFamily(
+        _roberta_tokenizer,
+        {**_SMALL, "max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1},
+    ),
+    # These read what stands behind a text's end, masked or not.
+    "convbert": _TextFamily(
+        _bert_tokenizer,
+        {**_SMALL, "embedding_size": 16, "max_position_embeddings": MAX_LENGTH},
+    ),
+    "fnet": _TextFamily(_albert_tokenizer, {**_SMALL, "max_position_embeddings": MAX_LENGTH}),
+    "mobilebert": _TextFamily(
+        _bert_tokenizer,
+        {
+            **_SMALL,
+            "embedding_size": 16,
+            "true_hidden_size": 32,
+            "intra_bottleneck_size": 32,
+            "max_position_embeddings": MAX_LENGTH,
+            "normalization_type": "layer_norm",
+        },
+    ),
+    "nystromformer": _TextFamily(
+        _albert_tokenizer,
+        {
+            **_SMALL,
+            "max_position_embeddings": MAX_LENGTH,
+            "num_landmarks": 8,
+            "segment_means_seq_len": 8,
+        },
+    ),
+    "yoso": _TextFamily(_albert_tokenizer, {**_SMALL, "max_position_embeddings": MAX_LENGTH}),
     "gpt2": _TextFamily(
         _gpt2_tokenizer,
         {
@@ -330,6 +362,7 @@ def _processor(family: str) -> Any:
         "deit": {"size": {"height": 40, "width": 40}, "crop_size": square},
         "mobilevit": {"size": {"shortest_edge": 40}, "crop_size": square},
         "resnet": {"size": edge, "crop_pct": 0.875},
+        "siglip2": {"patch_size": 8, "max_num_patches": 16},
         "swin": {"size": square},
         "vit": {"size": square},
     }[family]
@@ -339,6 +372,7 @@ def _processor(family: str) -> Any:
         "deit": transformers.DeiTImageProcessorPil,
         "mobilevit": transformers.MobileViTImageProcessorPil,
         "resnet": transformers.ConvNextImageProcessorPil,
+        "siglip2": transformers.Siglip2ImageProcessorPil,
         "swin": transformers.ViTImageProcessorPil,
         "vit": transformers.ViTImageProcessorPil,
     }[family]
@@ -371,5 +405,10 @@ IMAGE_FAMILIES: dict[str, dict[str, Any]] = {
         "hidden_sizes": [16, 24, 32],
         "neck_hidden_sizes": [8, 8, 16, 16, 16, 16, 32],
         "num_attention_heads": 2,
+    },
+    # Reads more than pixel values: which patches there are, and where.
+    "siglip2": {
+        "vision_config": {**_SMALL, "patch_size": 8, "num_patches": 16},
+        "text_config": _SMALL,
     },
 }

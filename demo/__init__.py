@@ -1,0 +1,1 @@
+"""The bundled demo: two small classifiers trained by this project, and labelled data to try."""

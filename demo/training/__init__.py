@@ -1,0 +1,1 @@
+"""Training of the demo classifiers; needed to rebuild them, never to run them."""

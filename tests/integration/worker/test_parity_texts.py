@@ -1,0 +1,148 @@
+"""Texts: labels and scores are those of ``transformers.pipeline`` on the same checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.answers import (
+    ALL,
+    answers,
+    assert_same,
+    assert_varied,
+    text_engine,
+    text_jobs,
+    text_pipeline,
+)
+from tests.support.checkpoints import MAX_LENGTH, TEXT_FAMILIES, save_text_checkpoint
+
+OVER_LONG = "The film was too long. " * 40
+
+# Of many lengths, so that a group has padding.
+TEXTS = [
+    "a",
+    "The parcel never came, and nobody answers the telephone.",
+    " \t\n ",
+    "I ❤️ this 👩‍👩‍👧‍👦 shop 🎉",
+    "包裹从来没有到。我很生气。",
+    "הטרוד לא הגיע, لم يصل الطرد",
+    "one\x00two\x07three\x1b[0m four\u200b\u202efive\r\n",
+    "I love this shop!",
+    "größer, größer, GRÖẞER; e\u0301te\u0301, ﬁn",
+    OVER_LONG,
+]
+
+families = pytest.mark.parametrize("family", TEXT_FAMILIES)
+
+
+@families
+def test_a_group_of_texts_has_the_scores_of_the_pipeline(family: str, tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, family)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(TEXTS))
+
+    assert_varied(ours)
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@families
+def test_packs_of_any_size_have_the_scores_of_the_pipeline(family: str, tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, family)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder, token_budget=2 * MAX_LENGTH), text_jobs(TEXTS))
+
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@families
+def test_a_text_is_cut_at_the_models_length_where_the_tokenizer_names_none(
+    family: str, tmp_path: Path
+) -> None:
+    folder = save_text_checkpoint(tmp_path, family, max_length=None)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs([OVER_LONG]))
+
+    assert_same(ours, [pipeline(OVER_LONG, top_k=None, truncation=True, max_length=MAX_LENGTH)])
+
+
+def test_a_text_is_cut_at_the_tokenizers_length_where_it_is_the_shorter(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "bert", max_length=12)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs([OVER_LONG]))
+
+    assert_same(ours, [pipeline(OVER_LONG, top_k=None, truncation=True)])
+
+
+def test_gpt2_with_a_padding_token_shares_packs(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "gpt2", pad_token="<|padding|>")
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(TEXTS))
+
+    assert_varied(ours)
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+def test_gpt2_may_pad_with_its_end_of_text(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "gpt2", pad_token="<|endoftext|>")
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(TEXTS))
+
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem_type"),
+    [
+        (4, None),
+        (4, "single_label_classification"),
+        (4, "multi_label_classification"),
+        (2, "regression"),
+        (1, "regression"),
+        (1, None),
+        (1, "multi_label_classification"),
+    ],
+)
+def test_each_kind_of_problem_has_the_scores_of_the_pipeline(
+    labels: int, problem_type: str | None, tmp_path: Path
+) -> None:
+    folder = save_text_checkpoint(tmp_path, "bert", labels=labels, problem_type=problem_type)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(TEXTS))
+
+    assert_varied(ours)
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4, 5, ALL])
+def test_top_k_keeps_as_many_labels_as_the_pipeline(top_k: int, tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "bert", labels=4)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(TEXTS), top_k)
+
+    assert_same(ours, [pipeline(text, top_k=top_k, truncation=True) for text in TEXTS])
+
+
+def test_a_lone_surrogate_reads_as_a_replacement_character(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "roberta")
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(["half \ud83d a pair", "🎉 \udc00"]))
+
+    assert_same(ours, [pipeline(text, top_k=None) for text in ["half \ufffd a pair", "🎉 \ufffd"]])
+
+
+def test_a_text_of_the_largest_size_is_answered(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "bert")
+
+    [answer] = answers(text_engine(folder), text_jobs(["a " * (128 * 1024)]))
+
+    assert len(answer) == 3
