@@ -168,8 +168,8 @@ def _show_samples(held_out: HeldOut, results: list[Result]) -> None:
         title_justify="left",
         header_style="bold",
     )
-    table.add_column("input", no_wrap=True, overflow="ellipsis", max_width=46)
-    # Only the input is cut short where the terminal is narrow.
+    room = max(20, min(60, _console.width - 53))  # what the other columns and lines leave
+    table.add_column("input", no_wrap=True, overflow="ellipsis", max_width=room)
     for name, width in (("it is", 9), ("label", 9), ("score", 5), ("runner-up", 14)):
         table.add_column(name, no_wrap=True, min_width=width)
     for each in right[::step][: _SHOWN - 1] + wrong[:1]:

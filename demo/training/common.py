@@ -112,10 +112,11 @@ def accuracy_as_shipped(
     task: str, folder: Path, inputs: Sequence[str | Image.Image], truth: Sequence[str]
 ) -> float:
     """Share of inputs whose best label is right, asked through a plain transformers pipeline."""
-    classify: Any = pipeline(task, model=str(folder), device="cpu")  # type: ignore[call-overload]
+    classify: Any = pipeline(task, model=str(folder), device="cpu")
     answers = classify(list(inputs), top_k=1)
     best = [answer[0]["label"] for answer in answers]
     wrong = {f"{true} read as {got}" for true, got in zip(truth, best, strict=True) if true != got}
     for line in sorted(wrong):
         print(f"  {line}")
-    return sum(true == got for true, got in zip(truth, best, strict=True)) / len(best)
+    right = [true == got for true, got in zip(truth, best, strict=True)]
+    return sum(right) / len(right)

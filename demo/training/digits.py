@@ -84,7 +84,7 @@ def validate() -> float:
             guesses = model(pixel_values=_as_pixels(check.ink)).logits.argmax(-1)
         scores.append((guesses == check.labels).double().mean().item())
         print(f"  fold accuracy {scores[-1]:.4f}")
-    return sum(scores) / len(scores)
+    return float(sum(scores) / len(scores))
 
 
 def _load() -> tuple[Digits, list[Image.Image]]:
@@ -101,7 +101,7 @@ def _render(grid: "np.ndarray[tuple[int, int], np.dtype[np.float64]]") -> Image.
     return Image.fromarray(paper).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def _split(digits: Digits) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _split(digits: Digits) -> tuple[np.ndarray, np.ndarray]:
     """Rows to fit on and rows held out: fixed by the seed, the same share of every digit."""
     fitted, heldout = train_test_split(
         np.arange(len(digits.labels)),

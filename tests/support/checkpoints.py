@@ -38,7 +38,7 @@ _CORPUS = [
 ]
 
 # Small in every direction. A configuration takes those of these that it knows.
-_SMALL = {
+_SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
@@ -379,7 +379,7 @@ def _processor(family: str) -> Any:
     return made(**options)
 
 
-_PATCHES = {**_SMALL, "image_size": IMAGE_SIZE, "patch_size": 8}
+_PATCHES: dict[str, Any] = {**_SMALL, "image_size": IMAGE_SIZE, "patch_size": 8}
 
 IMAGE_FAMILIES: dict[str, dict[str, Any]] = {
     "vit": _PATCHES,
