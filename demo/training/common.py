@@ -114,7 +114,7 @@ def accuracy_as_shipped(
     """Share of inputs whose best label is right, asked through a plain transformers pipeline."""
     classify: Any = pipeline(task, model=str(folder), device="cpu")
     answers = classify(list(inputs), top_k=1)
-    best = [answer[0]["label"] for answer in answers]
+    best: list[str] = [answer[0]["label"] for answer in answers]
     wrong = {f"{true} read as {got}" for true, got in zip(truth, best, strict=True) if true != got}
     for line in sorted(wrong):
         print(f"  {line}")

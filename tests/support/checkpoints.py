@@ -356,7 +356,7 @@ TEXT_FAMILIES = {
 def _processor(family: str) -> Any:
     square = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     edge = {"shortest_edge": IMAGE_SIZE}
-    options: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "beit": {"size": square, "do_center_crop": False},
         "convnext": {"size": edge, "crop_pct": 0.875},
         "deit": {"size": {"height": 40, "width": 40}, "crop_size": square},

@@ -152,11 +152,10 @@ def test_an_image_of_as_many_pixels_as_allowed_is_read() -> None:
     assert decode_image(encoded(picture(64, 48)), 64 * 48).size == (64, 48)
 
 
-def test_an_image_of_more_pixels_is_refused_with_its_size() -> None:
+def test_an_image_of_more_pixels_is_refused_with_the_limit() -> None:
     error = refusal(encoded(picture(64, 48)), 64 * 48 - 1)
 
     assert error.code == ErrorCode.IMAGE_TOO_LARGE
-    assert "64 × 48" in error.message
     assert "3,071" in error.message
 
 
