@@ -77,23 +77,14 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is still cleaned up
     with ExitStack() as stack:
         broker_url = stack.enter_context(RedisServer()).url
-        databases: list[Databases] = []
-        if database.includes(Kind.SQLITE):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="labelmill-bench-"))
-            databases.append(SqliteDatabases(Path(folder)))
-        if database.includes(Kind.POSTGRESQL):
-            server = stack.enter_context(PostgresServer(durable=fsync))
-            databases.append(PostgresDatabases(server))
-
-        measured_on = facts(redis.Redis.from_url(broker_url)) | {
-            each.kind.value: each.version() for each in databases
-        }
+        databases = _databases(stack, database, fsync=fsync)
+        with redis.Redis.from_url(broker_url) as broker:
+            measured_on = facts(broker) | {str(each.kind): each.version() for each in databases}
         rounds = Rounds(broker_url, jobs, group_size, console.print)
         rates = {each: rounds.pool_rates(each) for each in databases}
         pools = {each: max(rates[each], key=rates[each].__getitem__) for each in databases}
         measures = rounds.run(databases, pools, repeats)
 
-    _RESULTS.parent.mkdir(exist_ok=True)
     report = {
         "measured_on": measured_on,
         "options": {
@@ -103,16 +94,29 @@ def main(
             "postgresql_fsync": fsync,
         },
         "celery_pools": {
-            each.kind.value: {str(pool): round(rate) for pool, rate in rates[each].items()}
+            str(each.kind): {str(pool): round(rate) for pool, rate in rates[each].items()}
             for each in databases
         },
         "measures": [each.as_json() for each in measures],
     }
+    _RESULTS.parent.mkdir(exist_ok=True)
     _RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     console.print(as_table(measures))
     for each in databases:
         console.print(f"Celery's pool on {each.kind}: {pools[each]}")
     console.print(", ".join(f"{name} {value}" for name, value in measured_on.items()))
+
+
+def _databases(stack: ExitStack, choice: Choice, *, fsync: bool) -> list[Databases]:
+    """The databases that were chosen, until the stack is closed."""
+    databases: list[Databases] = []
+    if choice.includes(Kind.SQLITE):
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="labelmill-bench-"))
+        databases.append(SqliteDatabases(Path(folder)))
+    if choice.includes(Kind.POSTGRESQL):
+        server = stack.enter_context(PostgresServer(durable=fsync))
+        databases.append(PostgresDatabases(server))
+    return databases
 
 
 if __name__ == "__main__":

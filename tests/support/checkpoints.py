@@ -365,8 +365,8 @@ def _processor(family: str) -> Any:
         "siglip2": {"patch_size": 8, "max_num_patches": 16},
         "swin": {"size": square},
         "vit": {"size": square},
-    }[family]
-    made = {
+    }
+    made: dict[str, Any] = {
         "beit": transformers.BeitImageProcessorPil,
         "convnext": transformers.ConvNextImageProcessorPil,
         "deit": transformers.DeiTImageProcessorPil,
@@ -375,8 +375,8 @@ def _processor(family: str) -> Any:
         "siglip2": transformers.Siglip2ImageProcessorPil,
         "swin": transformers.ViTImageProcessorPil,
         "vit": transformers.ViTImageProcessorPil,
-    }[family]
-    return made(**options)
+    }
+    return made[family](**options[family])
 
 
 _PATCHES: dict[str, Any] = {**_SMALL, "image_size": IMAGE_SIZE, "patch_size": 8}

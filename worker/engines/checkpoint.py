@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from db.errors import ModelLoadError
 from producer.contract.catalog import ModelSpec
@@ -81,6 +81,22 @@ def load_companion(auto_class: Any, spec: ModelSpec) -> Any:
     return _load(auto_class, spec)
 
 
+def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """Load a tokenizer.
+
+    Raises:
+        ModelLoadError: it cannot be loaded, or the checkpoint has none.
+    """
+    tokenizer: PreTrainedTokenizerBase = load_companion(transformers.AutoTokenizer, spec)
+    # Where the files are missing, transformers makes a tokenizer that knows no word.
+    if set(tokenizer("a A 1 . e\u4e00")["input_ids"]) <= set(tokenizer.all_special_ids):
+        raise ModelLoadError(
+            f"{spec.checkpoint} has no tokenizer, or one without a vocabulary; "
+            "save the model's tokenizer beside it"
+        )
+    return tokenizer
+
+
 def weights_revision(spec: ModelSpec) -> str:
     """Which weights these are: the pinned commit, or a digest of a folder's safetensors files."""
     if spec.folder is None:
@@ -100,9 +116,9 @@ def _load(auto_class: Any, spec: ModelSpec, **options: Any) -> Any:
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # transformers, safetensors and tokenizers raise many kinds
         where = "folder" if spec.folder else "hub"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelLoadError(
-            f"cannot load {spec.checkpoint!r} from the {where} as {spec.task}: "
-            f"{str(error).strip().splitlines()[0]}"
+            f"cannot load {spec.checkpoint!r} from the {where} as {spec.task}: {lines[0]}"
         ) from error

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PretrainedConfig
 
-from db.errors import ErrorCode, JobError
+from db.errors import ErrorCode, JobError, ModelLoadError
 from db.tables import LabelScore
 
 Logits = npt.NDArray[np.float32]
@@ -20,10 +20,17 @@ class LabelDecoder:
     The activation is chosen as ``TextClassificationPipeline.postprocess`` and
     ``ImageClassificationPipeline.postprocess`` (transformers 5) choose it: none for regression,
     a sigmoid for several labels at once or for a single one, else a softmax.
+
+    Raises:
+        ModelLoadError: the classifier's labels are not numbered from 0.
     """
 
     def __init__(self, config: PretrainedConfig) -> None:
-        self._labels = [config.id2label[i] for i in range(config.num_labels)]
+        if set(config.id2label) != set(range(config.num_labels)):
+            raise ModelLoadError(
+                f"id2label of config.json has the ids {sorted(config.id2label)}; number them from 0"
+            )
+        self._labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         if config.problem_type == "regression":
             self._activation = _identity
         elif config.problem_type == "multi_label_classification" or config.num_labels == 1:

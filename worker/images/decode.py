@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import PIL.Image
 import PIL.ImageOps
-from PIL import UnidentifiedImageError
+from PIL import TiffImagePlugin, UnidentifiedImageError
 
 from db.errors import ErrorCode, JobError
 
@@ -18,8 +19,10 @@ _FORMATS = tuple(
     if name in PIL.Image.OPEN
 )
 
-# Pillow's own limit warns, once a process and from any thread; ours is checked below.
-PIL.Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of images beyond its limit, and refuses those beyond twice of it: we refuse both.
+warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF
 
 
 def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
@@ -31,15 +34,12 @@ def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
     Raises:
         JobError: it is no image of a known format, is damaged, or is too large.
     """
+    # Some plugins take memory while they open a file; this is the limit that they obey.
+    PIL.Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise JobError(
-                    ErrorCode.IMAGE_TOO_LARGE,
-                    f"the image has {width} × {height} pixels, the limit is {max_pixels:,}; "
-                    "scale it down",
-                )
+            if max(image.width * image.height, _tile_pixels(image)) > max_pixels:
+                raise _too_large(max_pixels)
             return PIL.ImageOps.exif_transpose(image).convert("RGB")
     except UnidentifiedImageError as error:
         raise JobError(
@@ -48,8 +48,24 @@ def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
         ) from error
     except JobError:
         raise
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise _too_large(max_pixels) from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged files
         raise JobError(
             ErrorCode.IMAGE_UNREADABLE,
             f"the image is damaged and cannot be decoded ({type(error).__name__})",
         ) from error
+
+
+def _tile_pixels(image: PIL.Image.Image) -> int:
+    """The pixels of a TIFF's tile, which is decoded whole however little of it is shown."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    return int(image.tag_v2.get(_TILE_WIDTH, 0)) * int(image.tag_v2.get(_TILE_LENGTH, 0))
+
+
+def _too_large(max_pixels: int) -> JobError:
+    return JobError(
+        ErrorCode.IMAGE_TOO_LARGE,
+        f"the image has more than {max_pixels:,} pixels; scale it down",
+    )

@@ -12,7 +12,7 @@ from producer.contract.job import Image
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # Fetching from any address that a stranger names needs more care than a list of schemes.
-_REFUSED_SCHEMES = {"http", "https", "ftp"}
+_REFUSED_SCHEMES = {"http", "https", "ftp", "local"}
 
 
 class ImageFetcher:
@@ -50,7 +50,7 @@ class ImageFetcher:
         scheme = _SCHEME.match(image.uri)
         if scheme is None or scheme[1] == "file":
             return self._local(image.uri.removeprefix("file://"))
-        if scheme[1] not in self._schemes:
+        if scheme[1] not in self._schemes or "::" in image.uri:  # a chain leads anywhere
             raise JobError(
                 ErrorCode.IMAGE_FORBIDDEN,
                 f"this worker does not read {scheme[1]}:// images; "
@@ -74,7 +74,7 @@ class ImageFetcher:
             if path.stat().st_size > self._max_bytes:
                 raise self._too_large()
             return path.read_bytes()
-        except (OSError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself
             raise _unreadable(error) from error
 
     def _remote(self, uri: str, scheme: str) -> bytes:

@@ -195,6 +195,14 @@ def test_code_beside_a_known_model_is_not_run(folder: Path) -> None:
     assert not trace.exists()
 
 
+def test_a_model_that_cannot_run_in_its_dtype_is_refused(tmp_path: Path) -> None:
+    # Its Fourier transform has no half precision: no job would ever succeed.
+    folder = save_text_checkpoint(tmp_path, "fnet")
+
+    with pytest.raises(ModelLoadError, match="float32"):
+        text_engine(folder, dtype="bfloat16")
+
+
 @pytest.mark.parametrize("device", ["cuda:77", "abacus"])
 def test_a_device_that_is_not_there_is_refused(device: str, folder: Path) -> None:
     with pytest.raises(ModelLoadError, match=f"device '{device}' cannot be used here; set device"):
