@@ -26,7 +26,7 @@ check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of com
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
 bench: $(READY)  ## Measure the queue against stock Celery, in one run
-	$(BIN)/python -m bench.queueing
+	$(BIN)/python -m bench.queue
 
 faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison
 	$(BIN)/python -m pytest tests/faults

@@ -78,7 +78,7 @@ def decode(raw: bytes) -> Message:
     with its ``error``, under its own id, or under one derived from its bytes where it has none
     (so that the same bytes always give the same row).
     """
-    job_id = f"unreadable-{uuid.UUID(bytes=hashlib.sha256(raw).digest()[:16])}"
+    job_id = None
     try:
         envelope = _json_object(raw, "the message")
         head = envelope.get("headers")
@@ -98,7 +98,11 @@ def decode(raw: bytes) -> Message:
             enqueued_at=_time(head, ENQUEUED_AT_HEADER),
         )
     except JobError as error:
-        return Message(job_id, None, error)
+        return Message(job_id or _derived_id(raw), None, error)
+
+
+def _derived_id(raw: bytes) -> str:
+    return f"unreadable-{uuid.UUID(bytes=hashlib.sha256(raw).digest()[:16])}"
 
 
 def _kwargs(envelope: dict[str, Any]) -> dict[str, Any]:

@@ -111,8 +111,9 @@ class PrepareStage:
         engine = self._engines[model]
         admitted: list[LeasedJob] = []
         ended: list[LeasedJob] = []
+        now = self._leases.now()
         for lease in leases:
-            leased = LeasedJob(lease, message.decode(lease.message), self._leases.now())
+            leased = LeasedJob(lease, message.decode(lease.message), now)
             if self._delayed(leased):
                 continue
             leased.output = self._refusal(leased, engine)
