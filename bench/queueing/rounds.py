@@ -1,0 +1,137 @@
+"""The rounds: who is measured when, and the figures that come of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from bench.queueing.databases import Database, Databases
+from bench.queueing.ours import OurSide
+from bench.queueing.publishing import Publishing
+from bench.queueing.report import Measure
+from bench.queueing.side import Side
+from bench.queueing.stock import POOLS, Pool, StockCelery
+from bench.queueing.trial import Figures, run_trial
+
+_LONE_JOBS = 200
+
+MakeSide = Callable[[Database], Side]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Trials of both sides on one Redis.
+
+    Parameters:
+        broker_url: a Redis that may be emptied.
+        jobs: how many in a trial.
+        group_size: of our worker.
+        log: told of each trial.
+    """
+
+    broker_url: str
+    jobs: int
+    group_size: int
+    log: Log
+
+    def pool_rates(self, databases: Databases) -> dict[Pool, float]:
+        """The peer's jobs a second with each of its pools.
+
+        The better of two trials of a tenth of the jobs.
+        """
+        jobs, rates = max(1, self.jobs // 10), dict.fromkeys(POOLS, 0.0)
+        for pool in POOLS * 2:
+            figures = self._trial(databases, self._peer(pool), jobs, lone_jobs=0)
+            rates[pool] = max(rates[pool], figures.rate)
+            self.log(f"{databases.kind}, choosing the peer's pool: {pool}: {figures.rate:,.0f}/s")
+        return rates
+
+    def run(
+        self, databases: Sequence[Databases], pools: Mapping[Databases, Pool], repeats: int
+    ) -> list[Measure]:
+        """Measure everything that often; the sides take turns and change who begins."""
+        trials = {each: _TrialMeasures(each) for each in databases}
+        publishing = _PublishingMeasures(databases)
+        for repeat in range(repeats):
+            for each in databases:
+                makers: list[MakeSide] = [self._ours, self._peer(pools[each])]
+                order = makers if repeat % 2 == 0 else makers[::-1]
+                figures = {make: self._trial(each, make, self.jobs, _LONE_JOBS) for make in order}
+                ours, peer = (figures[make] for make in makers)
+                trials[each].add(ours, peer)
+                self.log(
+                    f"{each.kind}, {repeat + 1} of {repeats}: Labelmill {ours.rate:,.0f}/s,"
+                    f" Celery {peer.rate:,.0f}/s, {ours.rate / peer.rate:.1f}×"
+                )
+            publishing.add(Publishing(self.broker_url, max(1, self.jobs // 4)))
+        return [
+            *(measure for each in databases for measure in trials[each].measures),
+            *publishing.measures,
+        ]
+
+    def _trial(self, databases: Databases, make: MakeSide, jobs: int, lone_jobs: int) -> Figures:
+        with (
+            redis.Redis.from_url(self.broker_url) as broker,
+            databases.fresh() as database,
+            make(database) as side,
+        ):
+            return run_trial(side, broker, database, jobs=jobs, lone_jobs=lone_jobs)
+
+    def _ours(self, database: Database) -> Side:
+        return OurSide(self.broker_url, database.url, self.group_size)
+
+    def _peer(self, pool: Pool) -> MakeSide:
+        return lambda database: StockCelery(self.broker_url, database.url, pool)
+
+
+class _TrialMeasures:
+    """What the trials on one database measure."""
+
+    def __init__(self, databases: Databases) -> None:
+        kind = databases.kind
+        self._rate = Measure("queue to rows", "jobs/s", kind)
+        self._cpu = Measure("worker's CPU time", "µs/job", kind)
+        self._p50 = Measure("latency, median", "ms", kind)
+        self._p99 = Measure("latency, 99th percentile", "ms", kind)
+
+    @property
+    def measures(self) -> list[Measure]:
+        return [self._rate, self._cpu, self._p50, self._p99]
+
+    def add(self, ours: Figures, peer: Figures) -> None:
+        self._rate.add(ours.rate, peer.rate)
+        self._cpu.add(ours.cpu * 1e6, peer.cpu * 1e6)
+        for measure, rank in ((self._p50, 50), (self._p99, 99)):
+            measure.add(*(_percentile(each.latencies, rank) * 1e3 for each in (ours, peer)))
+
+
+class _PublishingMeasures:
+    """What is measured of publishing, with one ledger a database."""
+
+    def __init__(self, databases: Sequence[Databases]) -> None:
+        self._with_ledger = {
+            each: Measure("submit_many : send_task", "jobs/s", each.kind) for each in databases
+        }
+        self._alone = Measure("Publisher : send_task", "jobs/s")
+        self._batch = Measure("Publisher : send_task in a batch", "jobs/s")
+
+    @property
+    def measures(self) -> list[Measure]:
+        return [*self._with_ledger.values(), self._alone, self._batch]
+
+    def add(self, publishing: Publishing) -> None:
+        send_task = publishing.send_task()
+        for databases, measure in self._with_ledger.items():
+            with databases.fresh() as database:
+                measure.add(publishing.submit_many(database), send_task)
+        alone = publishing.publisher()
+        self._alone.add(alone, send_task)
+        self._batch.add(alone, publishing.send_task_in_batch())
+
+
+def _percentile(values: Sequence[float], rank: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[rank - 1]

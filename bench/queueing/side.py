@@ -1,0 +1,52 @@
+"""A side: one of the two systems that are measured, as a trial sees it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.queueing.process import WorkerProcess
+
+
+class Side(ABC):
+    """Sends jobs and runs one worker, on one Redis and one database.
+
+    Attributes:
+        queue: the queue, which is also the name of its list in Redis.
+    """
+
+    queue: str
+
+    @abstractmethod
+    def publish(self, texts: Sequence[str]) -> list[str]:
+        """Send many jobs together; returns their ids."""
+
+    @abstractmethod
+    def submit(self, text: str) -> str:
+        """Send one job; returns its id."""
+
+    @abstractmethod
+    def worker(self, folder: Path) -> WorkerProcess:
+        """A worker, not started yet."""
+
+    @abstractmethod
+    def in_flight(self) -> int:
+        """How many jobs the worker has taken and not acknowledged."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up the connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
