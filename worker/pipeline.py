@@ -27,6 +27,8 @@ logger = get_logger(__name__)
 
 # One group is committed while the next waits; when the database is slow, the device waits too.
 _FINISHED_GROUPS = 2
+# A Redis that is silent for longer is taken to be away.
+_ANSWER_SECONDS = 5
 
 
 class Pipeline:
@@ -54,8 +56,13 @@ class Pipeline:
         on_death: Callable[[], None],
     ) -> None:
         self._on_death = on_death
+        self._died = threading.Event()
         self._grace = settings.shutdown_grace
-        self._broker = redis.Redis.from_url(settings.broker_url)
+        self._broker = redis.Redis.from_url(
+            settings.broker_url,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+        )
         leases = Leases(self._broker, settings.lease_seconds)
         self._heartbeat = HeartbeatWriter(self._broker, name, engines, settings.lease_seconds)
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
@@ -108,11 +115,16 @@ class Pipeline:
         self._prepare.stop()
         self._ready.close()
         logger.info("stopping: %d jobs on the device are finished", len(self.active()))
-        self._join("prepare", deadline)
         self._join("forward", deadline)
         self._end_commit(deadline)
+        self._join("prepare", deadline)
         self._keeper.stop()
         self._join("keep leases", time.monotonic() + 1)
+        if self._died.is_set():
+            # One of the started jobs may be why: their leases expire, so that the attempt counts
+            # and each comes back alone.
+            unstarted = {leased.lease for leased in self._ready.left()}
+            self._keeper.drop(set(self._keeper.held()) - unstarted)
         try:
             released = self._keeper.release_all()
             self._heartbeat.remove()
@@ -156,5 +168,6 @@ class Pipeline:
             run()
         except BaseException:
             logger.critical("the %s stage died; the worker ends", stage, exc_info=True)
+            self._died.set()
             self._on_death()
             raise

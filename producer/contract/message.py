@@ -154,9 +154,9 @@ def _time(head: dict[str, Any], name: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         raise _invalid(f"its header {name!r} is not an ISO 8601 time") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _invalid(why: str) -> JobError:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import redis
 
+from embedded.redis import RedisServer
 from producer.client import NewJob
 from producer.contract.queues import QueueKeys, queue_depths
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
+from worker.leases import Leases
 
 LEASE_SECONDS = 2.0
 
@@ -72,6 +74,68 @@ def test_a_worker_that_loses_a_stage_ends_with_a_failure(workers: Workers) -> No
     assert "the forward stage died" in worker.text()
 
 
+def test_a_job_that_ends_a_stage_is_poisoned_in_the_end(workers: Workers) -> None:
+    workers.configure(lease_seconds="0.5", max_attempts="2")
+    with workers.client() as client:
+        ids = [client.submit_text("scripted", text) for text in ("die", "innocent")]
+        supervised = workers.start(wait=False)
+
+        def settled() -> bool:
+            nonlocal supervised
+            if supervised.process.poll() is not None:
+                supervised = workers.start(wait=False)
+            return len(client._store.results_of(ids)) == 2
+
+        wait_for(settled, timeout=120)
+        died, innocent = (client.wait(job_id) for job_id in ids)
+    assert (died.error_code, innocent.status) == ("poisoned", "succeeded")
+
+
+def test_jobs_sent_to_a_redis_that_lost_its_data_are_not_mistaken_for_old_ones(
+    workers: Workers, tmp_path: Path
+) -> None:
+    with RedisServer() as server:
+        workers.broker_url = server.url
+        workers.start()
+        with workers.client() as client:
+            held = client.submit_text("scripted", f"hold {tmp_path / 'go'}")
+            wait_for((tmp_path / "go.started").exists)
+            server.restart()
+            new = [client.submit_text("scripted", f"t{i}") for i in range(5)]
+            wait_for(lambda: leased(workers) == 5)
+            (tmp_path / "go").touch()
+            assert [client.wait(job_id).label for job_id in new] == [f"t{i}" for i in range(5)]
+            assert client.wait(held).status == "succeeded"
+
+
+def test_an_expired_lease_is_claimed_beside_busy_models(workers: Workers) -> None:
+    table = '[models.{}]\ntask = "text-classification"\ncheckpoint = "."\n' + (
+        'engine = "tests.support.engines:ScriptedEngine"\ngroup_size = 4\n'
+    )
+    workers.configure("".join(table.format(name) for name in "abc"), lease_seconds="1")
+    with redis.Redis.from_url(workers.broker_url) as broker, workers.client() as client:
+        old = client.submit_text("a", "old")
+        Leases(broker, duration=0.001).take("a", 1, claim=True)
+        for model in "bc":
+            client.submit_many(model, [NewJob(text=f"pause {i}") for i in range(2000)])
+        workers.start()
+        row = client.wait(old)
+        assert (row.status, row.attempt) == ("succeeded", 2)
+        assert client._store.counts()["b"].succeeded < 2000
+
+
+def test_a_full_redis_still_renews_releases_and_acknowledges() -> None:
+    with RedisServer() as server, redis.Redis.from_url(server.url) as broker:
+        leases = Leases(broker, duration=30)
+        broker.lpush("q", "a", "b")
+        first = leases.take("q", 1, claim=True).leases
+        broker.config_set("maxmemory", "1mb")
+        assert leases.renew("q", first) == set()
+        second = leases.take("q", 1, claim=False).leases
+        assert leases.release("q", second) == 1
+        assert leases.ack("q", first) == set()
+
+
 def test_sigquit_leaves_at_once_and_loses_nothing(workers: Workers, tmp_path: Path) -> None:
     workers.configure(lease_seconds=str(LEASE_SECONDS))
     worker = workers.start()
@@ -86,8 +150,6 @@ def test_sigquit_leaves_at_once_and_loses_nothing(workers: Workers, tmp_path: Pa
 
 
 def test_redis_comes_back_after_a_restart(workers: Workers, tmp_path: Path) -> None:
-    from embedded.redis import RedisServer
-
     with RedisServer(tmp_path / "redis") as server:
         workers.broker_url = server.url
         worker = workers.start()

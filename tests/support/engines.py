@@ -21,6 +21,8 @@ class ScriptedEngine(Engine[str, str]):
 
     ``hold <path>``
         creates ``<path>.started`` and keeps the device until ``<path>`` exists.
+    ``pause``
+        keeps the device for a moment, as a model would.
     ``kill``
         ends the process with SIGKILL on the device.
     ``kill-once <path>``
@@ -52,6 +54,8 @@ class ScriptedEngine(Engine[str, str]):
             Path(f"{argument}.started").touch()
             while not Path(argument).exists():
                 time.sleep(_LOOK_AGAIN_S)
+        elif instruction == "pause":
+            time.sleep(_LOOK_AGAIN_S)
         elif instruction == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif instruction == "kill-once" and not Path(argument).exists():

@@ -1,4 +1,4 @@
--- Put a job aside until its eta; this attempt does not count.
+-- Put a job aside until its eta. It has never been started, so no attempt counts.
 --
 -- KEYS  attempts, deadlines, delayed
 -- ARGV  delivery, attempt, eta in ms of the server's clock
@@ -10,7 +10,7 @@ local delivery, attempt, eta = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HGET', attempts, delivery) ~= attempt then
   return 0
 end
-redis.call('HINCRBY', attempts, delivery, -1)
 redis.call('ZREM', deadlines, delivery)
+redis.call('HSET', attempts, delivery, 0)
 redis.call('ZADD', delayed, eta, delivery)
 return 1

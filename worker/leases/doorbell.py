@@ -48,9 +48,7 @@ class Doorbell:
 
     def close(self) -> None:
         """Give up the connections."""
-        for peek in self._peeks.values():
-            peek.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._peeks.values(), return_exceptions=True))
+        self._loop.run_until_complete(self._cancel_peeks())
         self._loop.run_until_complete(self._broker.aclose())
         self._loop.close()
 
@@ -67,8 +65,21 @@ class Doorbell:
         rung.cancel()
         self._rung.clear()
         answered = [name for name, peek in self._peeks.items() if peek.done()]
-        for peek in [self._peeks.pop(name) for name in answered]:
-            peek.result()
+        errors = [self._peeks.pop(name).exception() for name in answered]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    async def _cancel_peeks(self) -> None:
+        peeks = set(self._peeks.values())
+        while peeks:
+            # A cancellation that meets a connection being made is swallowed by redis-py.
+            for peek in peeks:
+                peek.cancel()
+            done, peeks = await asyncio.wait(peeks, timeout=0.1)
+            for peek in done:
+                if not peek.cancelled():
+                    peek.exception()  # it was of no use any more
 
     async def _peek(self, name: str) -> bytes | None:
         answer = await self._broker.blmove(name, name, _PEEK_SECONDS, "RIGHT", "RIGHT")

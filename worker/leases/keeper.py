@@ -24,7 +24,7 @@ class LeaseKeeper:
 
     Parameters:
         leases: the leases to renew, every second, or every third of a lease that is shorter.
-        on_beat: called before each renewal; for the worker's heartbeat.
+        on_beat: called after each renewal; for the worker's heartbeat.
     """
 
     def __init__(self, leases: Leases, on_beat: Callable[[], None]) -> None:
@@ -38,8 +38,8 @@ class LeaseKeeper:
         """Renew until :meth:`stop`; Redis being away is waited out."""
         while not self._stopping.wait(min(self._leases.duration / 3, _BEAT_SECONDS)):
             try:
-                self._on_beat()
                 self.renew()
+                self._on_beat()
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot renew leases: %s; trying again", type(error).__name__)
 
@@ -69,12 +69,15 @@ class LeaseKeeper:
         """Renew these no longer."""
         with self._changed:
             for lease in leases:
-                self._held.pop((lease.queue, lease.delivery), None)
+                held = self._held.get((lease.queue, lease.delivery))
+                if held is not None and held.attempt == lease.attempt:
+                    del self._held[lease.queue, lease.delivery]
             self._changed.notify_all()
 
     def holds(self, lease: Lease) -> bool:
         """Whether the lease is, as far as this worker knows, still its own."""
-        return (lease.queue, lease.delivery) in self._held
+        held = self._held.get((lease.queue, lease.delivery))
+        return held is not None and held.attempt == lease.attempt
 
     def held(self) -> list[Lease]:
         """All that this worker holds."""

@@ -9,6 +9,8 @@
 local messages, attempts, deadlines = KEYS[1], KEYS[2], KEYS[3]
 local released = 0
 
+redis.call('ZREM', deadlines, '')  -- so that it works at maxmemory: see take.lua
+
 for i = 1, #ARGV, 3 do
   local delivery, attempt, list = ARGV[i], ARGV[i + 1], KEYS[3 + tonumber(ARGV[i + 2])]
   if redis.call('HGET', attempts, delivery) == attempt then

@@ -10,6 +10,8 @@ local clock = redis.call('TIME')
 local deadline = clock[1] * 1000 + math.floor(clock[2] / 1000) + tonumber(ARGV[1])
 local lost = {}
 
+redis.call('ZREM', deadlines, '')  -- so that it works at maxmemory: see take.lua
+
 for i = 2, #ARGV, 2 do
   local delivery, attempt = ARGV[i], ARGV[i + 1]
   if redis.call('HGET', attempts, delivery) == attempt then

@@ -21,6 +21,10 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local taken = {}
 
+-- A server at its maxmemory refuses a script whose first write may need memory, and lets one go on
+-- whose first write frees some: without this no expired lease could be claimed there.
+redis.call('ZREM', deadlines, '')
+
 local function hand_out(delivery, attempt, list, message)
   local size = #taken
   taken[size + 1] = delivery
@@ -72,6 +76,12 @@ for key = 6, #KEYS do
   end
   local popped = redis.call('RPOP', KEYS[key], n)
   if popped and #popped > 0 then
+    -- Numbers grow with time, so that a server which lost its data gives none a second time: the
+    -- workers may still hold, and acknowledge, the old ones.
+    local microseconds = clock[1] * 1000000 + clock[2]
+    if tonumber(redis.call('GET', deliveries) or '0') < microseconds then
+      redis.call('SET', deliveries, string.format('%.0f', microseconds))
+    end
     local first = redis.call('INCRBY', deliveries, #popped) - #popped
     local new_messages, new_attempts, new_deadlines = {}, {}, {}
     for i, message in ipairs(popped) do

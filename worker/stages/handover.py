@@ -49,6 +49,11 @@ class ReadyJobs:
             jobs, self._jobs[model] = self._jobs[model], []
             return Group(model, jobs)
 
+    def left(self) -> list[LeasedJob]:
+        """The jobs that nobody took."""
+        with self._changed:
+            return [leased for jobs in self._jobs.values() for leased in jobs]
+
     def close(self) -> None:
         """Hand over nothing more; what is ready stays leased, to be given back."""
         with self._changed:

@@ -13,7 +13,7 @@ from db.errors import ErrorCode, JobError
 from producer.contract import message
 from producer.contract.queues import QueueKeys
 from worker.engines.load import AnyEngine
-from worker.leases import Lease, LeaseKeeper, Leases
+from worker.leases import Lease, LeaseKeeper, Leases, Taken
 from worker.leases.doorbell import Doorbell
 from worker.stages.handover import ReadyJobs
 from worker.stages.isolate import isolate
@@ -85,7 +85,7 @@ class PrepareStage:
             room = self._ready.room(name)
             if not room:
                 continue
-            taken = self._leases.take(name, room, claim=self._keeper.count == 0)
+            taken = self._take(name, room)
             if taken.leases:
                 took = True
                 self._keeper.hold(taken.leases)
@@ -93,14 +93,19 @@ class PrepareStage:
                 if taken.leases[0].attempt > 1:
                     # It may kill this worker: nobody else is taken along.
                     self._empty_hands()
-            elif taken.expired:
-                took = True
-                self._empty_hands()
             else:
                 waitable += QueueKeys(name).lists
                 sleep = min(sleep, taken.due_in if taken.due_in is not None else sleep)
         if not took:
             self._doorbell.wait(waitable, sleep)
+
+    def _take(self, name: str, room: int) -> Taken:
+        taken = self._leases.take(name, room, claim=self._keeper.count == 0)
+        if taken.expired and not taken.leases:
+            # Claimed before any other queue is visited, or those would fill the hands again.
+            self._empty_hands()
+            taken = self._leases.take(name, room, claim=self._keeper.count == 0)
+        return taken
 
     def _empty_hands(self) -> None:
         while not self._keeper.wait_empty(timeout=0.1):

@@ -176,6 +176,19 @@ def test_scripts_come_back_after_the_server_forgot_them(
     assert messages(leases.take("q", 1, claim=True)) == [b"a"]
 
 
+def test_numbers_are_not_given_again_by_a_server_that_lost_its_data(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "old")
+    [old] = leases.take("q", 1, claim=True).leases
+    broker.flushall()
+    push(broker, "new")
+    [new] = leases.take("q", 1, claim=True).leases
+    assert int(new.delivery) > int(old.delivery)
+    assert leases.ack("q", [old]) == {old.delivery}
+    assert broker.hvals(KEYS.messages) == [b"new"]
+
+
 def test_largest_group_is_taken_and_acknowledged(broker: redis.Redis, leases: Leases) -> None:
     push(broker, *(str(number) for number in range(1024)))
     taken = leases.take("q", 1024, claim=True)
@@ -189,10 +202,11 @@ def test_the_keeper_outlives_short_leases(broker: redis.Redis) -> None:
     keeper = LeaseKeeper(leases, lambda: beats.append(1))
     push(broker, "a")
     keeper.hold(leases.take("q", 1, claim=True).leases)
-    first = broker.zscore(KEYS.deadlines, keeper.held()[0].delivery)
-    thread = threading.Thread(target=keeper.run)
+    delivery = keeper.held()[0].delivery
+    first = broker.zscore(KEYS.deadlines, delivery)
+    thread = threading.Thread(target=keeper.run, daemon=True)
     thread.start()
-    wait_for(lambda: broker.zscore(KEYS.deadlines, b"1") > first + 1000)
+    wait_for(lambda: broker.zscore(KEYS.deadlines, delivery) > first + 1000)
     keeper.stop()
     thread.join()
     assert leases.take("q", 1, claim=True).expired == 0

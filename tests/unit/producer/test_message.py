@@ -89,6 +89,7 @@ def test_what_cannot_be_read_keeps_its_reason(changes: dict[str, Any], code: Err
         ({"task": "other.task"}, ErrorCode.UNKNOWN_TASK),
         ({"eta": "tomorrow"}, ErrorCode.INVALID_MESSAGE),
         ({"expires": 5}, ErrorCode.INVALID_MESSAGE),
+        ({"enqueued_at": "0001-01-01T00:00:00+14:00"}, ErrorCode.INVALID_MESSAGE),
         ({"compression": "application/x-gzip"}, ErrorCode.INVALID_MESSAGE),
     ],
 )
