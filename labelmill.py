@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import db.cli
 import demo.cli
@@ -60,7 +61,9 @@ def main() -> None:
     try:
         app(prog_name="labelmill")
     except (LabelmillError, EmbeddedServerError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(_exit_code(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -128,13 +128,7 @@ class Store:
 
     def results_of(self, ids: Sequence[str]) -> dict[str, Result]:
         """The results of those jobs that have one, by id."""
-        found: dict[str, Result] = {}
-        with self._reading() as session:
-            for start in range(0, len(ids), _IDS_A_QUERY):
-                some = [storable_text(each) for each in ids[start : start + _IDS_A_QUERY]]
-                query = select(Result).where(Result.id.in_(some))
-                found.update((result.id, result) for result in session.scalars(query))
-        return {each: found[key] for each in ids if (key := storable_text(each)) in found}
+        return self._of(Result, ids)
 
     def results(
         self,
@@ -206,6 +200,10 @@ class Store:
                 some = [storable_text(each) for each in ids[start : start + _IDS_A_QUERY]]
                 connection.execute(delete(Job).where(Job.id.in_(some)))
 
+    def jobs_of(self, ids: Sequence[str]) -> dict[str, Job]:
+        """The jobs of these ids that the ledger has, by id."""
+        return self._of(Job, ids)
+
     def job(self, job_id: str) -> Job | None:
         """The job as it was submitted, or None if the ledger does not have it."""
         return self._get(Job, job_id)
@@ -269,6 +267,16 @@ class Store:
     def _get(self, kind: type[_Model], key: str) -> _Model | None:
         with self._reading() as session:
             return session.get(kind, storable_text(key))
+
+    def _of(self, kind: type[_Model], ids: Sequence[str]) -> dict[str, _Model]:
+        found: dict[str, _Model] = {}
+        with self._reading() as session:
+            for start in range(0, len(ids), _IDS_A_QUERY):
+                some = [storable_text(each) for each in ids[start : start + _IDS_A_QUERY]]
+                found.update(
+                    (row.id, row) for row in session.scalars(select(kind).where(kind.id.in_(some)))
+                )
+        return {each: found[key] for each in ids if (key := storable_text(each)) in found}
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:

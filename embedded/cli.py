@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -30,18 +31,22 @@ def up(
 ) -> None:
     """Run Redis, a SQLite database and a worker here, until Ctrl-C.
 
-    Data and logs lie in .labelmill/ of this folder; there every other labelmill command, and
-    Client(), finds its way by itself. With LABELMILL_DATABASE_URL set, that database is used.
+    Data, logs and addresses lie in .labelmill/ of this folder; there every other labelmill
+    command, and Client(), finds its way by itself. With LABELMILL_DATABASE_URL set, that database
+    is used. Jobs that wait when it ends go on when it is started again.
 
     Example:
 
       labelmill up --models topics,digits
     """
     folder = ENV_FILE.parent
-    if ENV_FILE.exists():
-        raise ConfigurationError(
-            f"labelmill is up in this folder already; if it is not, remove {ENV_FILE}"
-        )
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("w")
+    try:
+        # Held until this process ends, however it ends.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError("labelmill is up in this folder already") from None
     models_file = BrokerSettings().models_file
     served = Catalog.load(models_file)
     served = served.select(models.split(",")) if models else served
@@ -54,7 +59,8 @@ def up(
         image_root=image_root,
         workers=workers,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with _stderr.status("starting Redis and the workers …"):
         stack.start()
     try:
@@ -64,7 +70,6 @@ def up(
     except KeyboardInterrupt:
         _stderr.print("stopping: jobs on the device are finished, the rest waits in Redis")
     finally:
-        ENV_FILE.unlink(missing_ok=True)
         stack.stop()
 
 

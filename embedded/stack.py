@@ -80,6 +80,7 @@ class Stack:
         try:
             self._redis.start()
             schema.upgrade(self._database_url)
+            self._forget_heartbeats()
             for name in self._names:
                 self._workers[name] = self._spawn(name)
             self._wait_ready()
@@ -135,6 +136,11 @@ class Stack:
                 env=os.environ | self.settings,
                 start_new_session=True,  # a Ctrl-C is for us: workers stop before Redis does
             )
+
+    def _forget_heartbeats(self) -> None:
+        """Those of workers that were killed; they would make these ones look ready."""
+        with redis.Redis.from_url(self._redis.url) as broker:
+            broker.delete(*map(heartbeat_key, self._names))
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S

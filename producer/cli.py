@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from db.errors import ConfigurationError
 from db.settings import DatabaseSettings
-from db.store import ModelCounts, Store
+from db.store import ModelCounts, RunProgress, Store
 from db.tables import Result, Status
 from producer import report
 from producer.client import Client, NewJob
@@ -31,6 +32,7 @@ _stderr = Console(stderr=True)
 
 _SHOWN_REJECTIONS = 10
 _SHOWN_RUNS = 5
+_LOOKED_UP = 500  # jobs of the ledger at a time
 _FOLLOW_SECONDS = 0.2
 _ANSWER_SECONDS = 5
 
@@ -116,12 +118,16 @@ def results(
             chosen = store.results(run_id=run, model=model, status=status, label=label, limit=limit)
         else:
             chosen = store.iter_results(run_id=run, model=model, status=status, label=label)
+        rows = _with_inputs(store, chosen)
         if table:
-            _stdout.print(report.results_table(chosen))
+            shown = list(rows)
+            _stdout.print(report.results_table(shown))
+            if not shown:
+                _stderr.print("nothing found")
         elif as_json:
-            report.write_json(chosen, sys.stdout)
+            report.write_json(rows, sys.stdout)
         else:
-            report.write_csv(chosen, sys.stdout)
+            report.write_csv(rows, sys.stdout)
 
 
 def status(
@@ -168,16 +174,14 @@ def status(
         _stdout.print(report.runs_table(runs))
 
 
-def follow(store: Store, run: str, progress: Progress) -> None:
+def follow(client: Client, run: str, progress: Progress) -> RunProgress:
     """Show a run's progress until each of its jobs has a row."""
     bar = progress.add_task("classified", total=None)
     while True:
-        state = store.run_progress(run)
-        if state is None:
-            return
+        state = client.progress(run) or RunProgress(0, 0, 0)
         progress.update(bar, total=state.submitted, completed=state.finished)
         if state.finished >= state.submitted:
-            return
+            return state
         time.sleep(_FOLLOW_SECONDS)
 
 
@@ -219,11 +223,14 @@ def _submit_one(
         if not wait:
             sys.stdout.write(f"{job_id}\n")
             return
-        result = client.wait(job_id)
+        _stderr.print(f"job {job_id}", highlight=False)
+        row = report.Row(client.wait(job_id), text or str(image))
     if _stdout.is_terminal:
-        _stdout.print(report.results_table([result]))
+        _stdout.print(report.results_table([row]))
     else:
-        report.write_json([result], sys.stdout)
+        report.write_json([row], sys.stdout)
+    if row.result.status is Status.FAILED:
+        raise typer.Exit(1)
 
 
 def _submit_many(
@@ -234,6 +241,8 @@ def _submit_many(
         jobs = (_with_bytes(job) for job in jobs)
     sent = duplicates = 0
     rejected: list[str] = []
+    done: RunProgress | None = None
+    _stderr.print(f"run {run}", highlight=False)
     with Client() as client, progress_bar() as progress:
         bar = progress.add_task("submitted", total=count_source(source))
         for block in client.submit_blocks(model, jobs, run=run, source=str(source)):
@@ -243,17 +252,28 @@ def _submit_many(
             progress.update(bar, completed=sent + duplicates + len(rejected))
         progress.update(bar, total=sent + duplicates + len(rejected))
         if wait:
-            with Store.open(DatabaseSettings().database_url) as store:
-                follow(store, run, progress)
+            done = follow(client, run, progress)
     _stderr.print(
-        f"run {run}: {sent:,} submitted, {duplicates:,} submitted before, "
-        f"{len(rejected):,} rejected"
+        f"{sent:,} submitted, {duplicates:,} submitted before, {len(rejected):,} rejected"
     )
     for line in rejected[:_SHOWN_REJECTIONS]:
         _stderr.print(f"  {line}", markup=False)
     if len(rejected) > _SHOWN_REJECTIONS:
         _stderr.print(f"  … and {len(rejected) - _SHOWN_REJECTIONS:,} more")
     sys.stdout.write(f"{run}\n")
+    if done is not None:
+        _stderr.print(f"{done.succeeded:,} succeeded, {done.failed:,} failed")
+        if done.failed:
+            _stderr.print(f"labelmill results --run {run} --status failed", highlight=False)
+            raise typer.Exit(1)
+
+
+def _with_inputs(store: Store, results: Iterable[Result]) -> Iterator[report.Row]:
+    remaining = iter(results)
+    while block := list(itertools.islice(remaining, _LOOKED_UP)):
+        jobs = store.jobs_of([result.id for result in block])
+        for result in block:
+            yield report.Row(result, report.input_of(jobs.get(result.id)))
 
 
 def _with_bytes(job: NewJob) -> NewJob:

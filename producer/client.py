@@ -13,16 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from db.errors import BrokerUnavailable, DuplicateJob, JobError, WaitTimeout
+from db.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
 from db.rows import JobRow
 from db.settings import DatabaseSettings
-from db.store import Store
+from db.store import RunProgress, Store
 from db.tables import Result
 from producer.contract.job import Job, check_id, parse_job
 from producer.contract.settings import BrokerSettings
 from producer.ids import new_id
 from producer.publisher import Publication, Publisher
 
+MAX_PRIORITY = 9
 BLOCK_SIZE = 1000  # jobs written to the ledger and published together
 
 ImageInput = str | Path | bytes
@@ -206,6 +207,14 @@ class Client:
             pause = min(pause * 1.5, 0.25)
         return result
 
+    def progress(self, run: str) -> RunProgress | None:
+        """How far a run is; None if there is none of that id.
+
+        Raises:
+            DatabaseUnavailable: the database is away.
+        """
+        return self._store.run_progress(run)
+
     def close(self) -> None:
         """Give up the connections."""
         self._publisher.close()
@@ -267,6 +276,8 @@ def _publication(
     eta: datetime | None = None,
     expires: datetime | None = None,
 ) -> Publication:
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise JobError(ErrorCode.INVALID_JOB, f"a priority is 0 (first) to {MAX_PRIORITY} (last)")
     kwargs: dict[str, Any] = {"text": new.text, "run": run}
     if new.image is not None:
         kwargs["image"] = _image(new.image)

@@ -74,7 +74,7 @@ class Publisher:
         except self._errors as error:
             raise BrokerUnavailable(
                 f"Redis does not take jobs ({type(error.__cause__ or error).__name__}); "
-                "check LABELMILL_BROKER_URL, that the server runs and has memory left; "
+                "check LABELMILL_BROKER_URL, that the server runs (labelmill up?) and has memory; "
                 "then submit again"
             ) from error
 

@@ -6,61 +6,74 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 
 from db.store import ModelCounts, RunProgress
-from db.tables import Result, Run
+from db.tables import Job, Result, Run
 from producer.contract.queues import Heartbeat, QueueDepth
 
 RESULT_COLUMNS = tuple(column.name for column in Result.__table__.columns)
 
 
-def result_fields(result: Result) -> dict[str, Any]:
-    """A result's columns, with times in ISO 8601."""
-    values = {name: getattr(result, name) for name in RESULT_COLUMNS}
+class Row(NamedTuple):
+    """A result and what it is of: the text, the image's uri, or nothing that is known."""
+
+    result: Result
+    input: str | None
+
+
+def input_of(job: Job | None) -> str | None:
+    """What a job of the ledger was about; a bare ``send_task`` writes none."""
+    payload = job.payload if job is not None else {}
+    image = payload.get("image")
+    value = image.get("uri") if isinstance(image, dict) else payload.get("text")
+    return value if isinstance(value, str) else None
+
+
+def row_fields(row: Row) -> dict[str, Any]:
+    """A result's columns, with times in ISO 8601, and its input."""
+    values = {name: getattr(row.result, name) for name in RESULT_COLUMNS}
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in values.items()
-    }
+    } | {"input": row.input}
 
 
-def write_json(results: Iterable[Result], output: IO[str]) -> None:
+def write_json(rows: Iterable[Row], output: IO[str]) -> None:
     """Write one JSON object a line."""
-    for result in results:
-        output.write(json.dumps(result_fields(result), ensure_ascii=False) + "\n")
+    for row in rows:
+        output.write(json.dumps(row_fields(row), ensure_ascii=False) + "\n")
 
 
-def write_csv(results: Iterable[Result], output: IO[str]) -> None:
+def write_csv(rows: Iterable[Row], output: IO[str]) -> None:
     """Write CSV with a header; the scores are JSON."""
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
-    for result in results:
-        fields = result_fields(result)
+    writer.writerow((*RESULT_COLUMNS, "input"))
+    for row in rows:
+        fields = row_fields(row)
         fields["scores"] = json.dumps(fields["scores"], ensure_ascii=False)
         writer.writerow(fields.values())
 
 
-def results_table(results: Iterable[Result]) -> Table:
-    """A table of results."""
+def results_table(rows: Iterable[Row]) -> Table:
+    """A table of results, which fits into 80 columns."""
     table = Table(header_style="bold")
-    table.add_column("job", no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("model", no_wrap=True)
-    table.add_column("label", no_wrap=True)
-    table.add_column("score", justify="right")
-    table.add_column("runners-up / error", overflow="fold")
-    table.add_column("group", justify="right")
-    for result in results:
+    table.add_column("job", overflow="fold", max_width=18)
+    table.add_column("input", no_wrap=True, overflow="ellipsis", min_width=10)
+    table.add_column("label", overflow="fold", min_width=9)
+    table.add_column("score", justify="right", no_wrap=True, min_width=6)
+    table.add_column("runner-up / error", overflow="fold", min_width=17)
+    for result, source in rows:
         failed = result.error_code is not None
         table.add_row(
             escape(result.id),
-            escape(result.model),
+            escape(" ".join((source or "").split())),
             f"[red]{result.error_code}[/]" if failed else escape(str(result.label)),
             "" if result.score is None else f"{result.score:.4f}",
-            escape(str(result.error_message)) if failed else _runners_up(result),
-            str(result.group_size),
+            escape(str(result.error_message)) if failed else _runner_up(result),
         )
     return table
 
@@ -120,7 +133,6 @@ def runs_table(runs: Iterable[tuple[Run, RunProgress]]) -> Table:
     return table
 
 
-def _runners_up(result: Result) -> str:
-    return "  ".join(
-        f"{escape(each['label'])} {each['score']:.2f}" for each in (result.scores or [])[1:3]
-    )
+def _runner_up(result: Result) -> str:
+    second = (result.scores or [])[1:2]
+    return "".join(f"{escape(each['label'])} {each['score']:.2f}" for each in second)

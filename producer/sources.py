@@ -28,7 +28,7 @@ class Columns:
 
 
 def read_source(path: Path, columns: Columns) -> Iterator[NewJob]:
-    """The jobs of a ``.csv`` or ``.jsonl`` file, or of all images under a folder.
+    """The jobs of a ``.csv`` or ``.jsonl`` file, of an image, or of all images under a folder.
 
     Images named in a file are relative to that file's folder, unless they are uris.
 
@@ -39,11 +39,13 @@ def read_source(path: Path, columns: Columns) -> Iterator[NewJob]:
         return _images(path)
     if not path.is_file():
         raise SourceError(f"there is no file or folder {path}")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return iter([NewJob(image=path)])
     if path.suffix.lower() == ".csv":
         return _csv(path, columns)
     if path.suffix.lower() in {".jsonl", ".ndjson"}:
         return _jsonl(path, columns)
-    raise SourceError(f"{path} is neither .csv nor .jsonl nor a folder of images")
+    raise SourceError(f"{path} is neither .csv nor .jsonl nor an image nor a folder of images")
 
 
 def count_source(path: Path) -> int | None:
@@ -80,7 +82,7 @@ def _jsonl(path: Path, columns: Columns) -> Iterator[NewJob]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise SourceError(f"{path}, line {number}: {error}") from error
+                raise SourceError(f"{path}, line {number} is not JSON: {error}") from error
             if not isinstance(row, dict):
                 raise SourceError(f"{path}, line {number}: it is not a JSON object")
             _require(path, columns, row, number)

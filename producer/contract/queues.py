@@ -145,5 +145,5 @@ class broker_errors:  # noqa: N801 - reads as the statement it is: `with broker_
         if isinstance(error, redis.RedisError | OSError):
             raise BrokerUnavailable(
                 f"Redis does not answer ({type(error).__name__}); "
-                "check LABELMILL_BROKER_URL, and that the server runs"
+                "check LABELMILL_BROKER_URL, and that the server runs (labelmill up?)"
             ) from error

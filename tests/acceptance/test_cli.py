@@ -61,8 +61,6 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, (terminal.folder / "up.log").read_text()
-    # Nothing is left running, and another `up` may follow.
-    assert not (terminal.folder / ".labelmill" / "env").exists()
 
 
 def test_one_text_and_its_label(terminal: Terminal) -> None:
@@ -87,6 +85,8 @@ def test_a_file_in_bulk_and_its_results(terminal: Terminal) -> None:
         for line in terminal.run("results", "--run", run, "--json").stdout.splitlines()
     ]
     assert {(row["id"], row["label"]) for row in rows} == {("t1", "one"), ("t2", "two\nlines")}
+    assert all(row["input"] == row["label"] for row in rows)
+    assert "2 succeeded, 0 failed" in done.stderr
     table = list(csv.DictReader(io.StringIO(terminal.run("results", "--run", run, "--csv").stdout)))
     assert json.loads(table[0]["scores"]) == [{"label": "one", "score": 1.0}]
     again = terminal.run(
@@ -100,9 +100,19 @@ def test_a_jsonl_file_without_waiting(terminal: Terminal) -> None:
     file.write_text('{"text": "x"}\n{"text": "y"}\n')
     done = terminal.run("submit", "scripted", str(file), "--run", "mine")
     assert (done.returncode, done.stdout) == (0, "mine\n")
+    assert "run mine" in done.stderr
     wait_for(
         lambda: len(terminal.run("results", "--run", "mine", "--json").stdout.splitlines()) == 2
     )
+
+
+def test_failed_jobs_are_told_and_end_with_a_failure(terminal: Terminal) -> None:
+    file = terminal.folder / "bad.csv"
+    file.write_text("text\nraise\nfine\n")
+    done = terminal.run("submit", "scripted", str(file), "--run", "bad", "--wait")
+    assert done.returncode == 1
+    assert "1 succeeded, 1 failed" in done.stderr
+    assert terminal.run("submit", "scripted", "--text", "raise", "--wait").returncode == 1
 
 
 def test_results_of_named_jobs(terminal: Terminal) -> None:

@@ -68,7 +68,11 @@ class ImageFetcher:
             # Links are followed first, so that none leads out of the root.
             path = (self._root / uri).resolve()
             if not path.is_relative_to(self._root):
-                raise JobError(ErrorCode.IMAGE_FORBIDDEN, "the image is not under the image root")
+                raise JobError(
+                    ErrorCode.IMAGE_FORBIDDEN,
+                    "the image is not under the worker's image root; put it there, or send its "
+                    "bytes (labelmill submit --inline)",
+                )
             if not path.is_file():
                 raise JobError(ErrorCode.IMAGE_NOT_FOUND, "there is no such file to read")
             if path.stat().st_size > self._max_bytes:
