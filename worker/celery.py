@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from celery import Celery
+from celery.utils.log import get_logger
 
+from producer.contract.job import TASK_NAME
 from producer.contract.queues import MAINTENANCE_QUEUE
 from worker import control  # noqa: F401 - registers its commands
 from worker.consumer import GroupConsumer
 from worker.settings import WorkerSettings
+
+logger = get_logger(__name__)
 
 
 def make_app(settings: WorkerSettings) -> Celery:
@@ -29,7 +33,13 @@ def make_app(settings: WorkerSettings) -> Celery:
         broker_connection_retry_on_startup=True,
     )
     app.steps["worker"].add(GroupConsumer)
+    app.task(_misdirected, name=TASK_NAME)
     return app
+
+
+def _misdirected(*_: object, **__: object) -> None:
+    # Without a task of this name Celery would log the message, payload and all.
+    logger.error("a job was sent to the queue %r; send it to a model's queue", MAINTENANCE_QUEUE)
 
 
 app = make_app(WorkerSettings())

@@ -239,6 +239,15 @@ def test_whatever_lies_in_the_queue_gets_a_row(workers: Workers) -> None:
     assert good.status == "succeeded"
 
 
+def test_a_job_in_the_maintenance_queue_is_not_quoted_in_the_log(workers: Workers) -> None:
+    worker = workers.start()
+    stranger(workers).send_task(
+        "labelmill.classify", kwargs={"text": "a secret payload"}, queue="maintenance"
+    )
+    wait_for(lambda: "send it to a model's queue" in worker.text())
+    assert "secret" not in worker.text()
+
+
 def three_unreadable(rows: list[Result]) -> list[Result]:
     found = [row for row in rows if row.id.startswith("unreadable-")]
     return found if len(found) == 3 else []
