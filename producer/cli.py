@@ -121,7 +121,7 @@ def results(
         rows = _with_inputs(store, chosen)
         if table:
             shown = list(rows)
-            _stdout.print(report.results_table(shown))
+            _stdout.print(report.results_table(shown, _stdout.width))
             if not shown:
                 _stderr.print("nothing found")
         elif as_json:
@@ -162,7 +162,13 @@ def status(
             },
             "workers": beats,
             "runs": {
-                run.id: {"submitted": p.submitted, "succeeded": p.succeeded, "failed": p.failed}
+                run.id: {
+                    "model": run.model,
+                    "source": run.source,
+                    "submitted": p.submitted,
+                    "succeeded": p.succeeded,
+                    "failed": p.failed,
+                }
                 for run, p in runs
             },
         }
@@ -226,7 +232,7 @@ def _submit_one(
         _stderr.print(f"job {job_id}", highlight=False)
         row = report.Row(client.wait(job_id), text or str(image))
     if _stdout.is_terminal:
-        _stdout.print(report.results_table([row]))
+        _stdout.print(report.results_table([row], _stdout.width))
     else:
         report.write_json([row], sys.stdout)
     if row.result.status is Status.FAILED:

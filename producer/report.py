@@ -58,14 +58,21 @@ def write_csv(rows: Iterable[Row], output: IO[str]) -> None:
         writer.writerow(fields.values())
 
 
-def results_table(rows: Iterable[Row]) -> Table:
-    """A table of results, which fits into 80 columns."""
+def results_table(rows: Iterable[Row], width: int) -> Table:
+    """A table of results.
+
+    Parameters:
+        width: of the terminal, in columns; from 80 on every id and every error can be read.
+    """
+    job = 36 if width >= 120 else 18
+    label, score, other, lines = 16, 6, 18, 16
+    rest = max(6, width - job - label - score - other - lines)
     table = Table(header_style="bold")
-    table.add_column("job", overflow="fold", max_width=18)
-    table.add_column("input", no_wrap=True, overflow="ellipsis", min_width=10)
-    table.add_column("label", overflow="fold", min_width=9)
-    table.add_column("score", justify="right", no_wrap=True, min_width=6)
-    table.add_column("runner-up / error", overflow="fold", min_width=17)
+    table.add_column("job", overflow="fold", width=job)
+    table.add_column("input", no_wrap=True, overflow="ellipsis", width=rest)
+    table.add_column("label", overflow="fold", width=label)
+    table.add_column("score", justify="right", no_wrap=True, width=score)
+    table.add_column("runner-up / error", overflow="fold", width=other)
     for result, source in rows:
         failed = result.error_code is not None
         table.add_row(
@@ -101,7 +108,7 @@ def workers_table(beats: Iterable[Heartbeat]) -> Table:
     """A table of the workers that live."""
     table = Table(title="workers", title_justify="left", header_style="bold")
     for name in ("worker", "models", "device", "in flight", "jobs", "groups", "failed", "since"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "worker")
     for beat in beats:
         table.add_row(
             beat["worker"],
@@ -111,7 +118,7 @@ def workers_table(beats: Iterable[Heartbeat]) -> Table:
             f"{beat['jobs']:,}",
             f"{beat['groups']:,}",
             f"{beat['failed']:,}",
-            beat["started_at"],
+            beat["started_at"][5:16].replace("T", " "),
         )
     return table
 
@@ -119,15 +126,14 @@ def workers_table(beats: Iterable[Heartbeat]) -> Table:
 def runs_table(runs: Iterable[tuple[Run, RunProgress]]) -> Table:
     """A table of runs and how far they are."""
     table = Table(title="runs", title_justify="left", header_style="bold")
-    for name in ("run", "model", "source", "submitted", "succeeded", "failed"):
-        table.add_column(name)
+    table.add_column("run", no_wrap=True, min_width=36)
+    for name in ("model", "done", "failed"):
+        table.add_column(name, justify="left" if name == "model" else "right")
     for run, progress in runs:
         table.add_row(
             run.id,
             run.model,
-            escape(run.source),
-            f"{progress.submitted:,}",
-            f"{progress.succeeded:,}",
+            f"{progress.finished:,}/{progress.submitted:,}",
             f"{progress.failed:,}",
         )
     return table
