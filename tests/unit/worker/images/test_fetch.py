@@ -94,7 +94,10 @@ def test_a_path_out_of_the_root_is_refused(uri: str, fetcher: ImageFetcher) -> N
     error = refusal(fetcher, uri)
 
     assert error.code == ErrorCode.IMAGE_FORBIDDEN
-    assert error.message == "the image is not under the image root"
+    assert error.message == (
+        "the image is not under the worker's image root; put it there, or send its bytes "
+        "(labelmill submit --inline)"
+    )
 
 
 def test_a_folder_whose_name_begins_like_the_roots_is_not_the_root(
