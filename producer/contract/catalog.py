@@ -63,8 +63,10 @@ class ModelSpec(BaseModel):
     group_size: Annotated[int, Field(ge=1, le=MAX_GROUP_SIZE)] = Field(
         128, description="The most jobs in one group."
     )
-    token_budget: Annotated[int, Field(ge=1)] = Field(
-        8192, description="The most tokens, padding included, in one forward pass (texts)."
+    token_budget: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="The most tokens, padding included, in one forward pass (texts); "
+        "by default measured when the model is first loaded on a kind of device.",
     )
 
     _folder: Path | None = PrivateAttr(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from typing import Any
 
 import torch
@@ -35,6 +36,13 @@ def choose_device(spec: ModelSpec) -> torch.device:
             f"device {spec.device!r} cannot be used here; set device = 'auto' or 'cpu'"
         ) from error
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is, for people and as a key: the GPU's name, or the CPU's architecture."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def choose_dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:

@@ -1,11 +1,12 @@
-"""The text engine: tokenise a group in one call, run it in packs of like length."""
+"""The text engine: tokenise a group in one call, run it in packs without padding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import cast
 
-import numpy as np
 import torch
 from celery.utils.log import get_logger
 from transformers import (
@@ -20,21 +21,33 @@ from producer.contract.catalog import ModelSpec
 from producer.contract.job import Job
 from worker.engines import checkpoint
 from worker.engines.base import Engine
-from worker.engines.labels import LabelDecoder, Logits
-from worker.engines.packing import pack
+from worker.engines.budget import DEFAULT_TOKENS, BudgetFile, TokenBudget, calibrate
+from worker.engines.labels import LabelDecoder
+from worker.engines.packed import PackedModel, Pooling
+from worker.engines.packing import Layout, pack
+from worker.engines.tokens import BatchTokenizer, Encoding
+from worker.engines.transfer import Upload
+from worker.stages.isolate import isolate
 
 logger = get_logger(__name__)
 
-Encoding = dict[str, list[int]]
-
 # A tokenizer that knows no limit says so with a very large number.
 _NO_LIMIT = 1_000_000
-# Of different lengths in any tokenizer.
-_PROBES = ["a", "b c d e f g h.", "i j k l m n o p q r s t u v w x y z, 0 1 2 3 4 5 6 7 8 9."]
+# Of different lengths in any tokenizer; one is long, so that a model whose tokens look no further
+# than a window is seen to do so.
+_WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z, 0 1 2 3 4 5 6 7 8 9. "
+_PROBES = ["a", "b c d e f g h.", _WORDS, _WORDS * 8]
+# Lengths, in tokens, of the texts that a budget is measured with.
+_SAMPLE_LENGTHS = [100, 70, 50, 35, 20]
 
 
-class TextEngine(Engine[Encoding, Logits]):
+class TextEngine(Engine[Encoding, torch.Tensor]):
     """``text-classification`` with any ``AutoModelForSequenceClassification``.
+
+    Attributes:
+        layout: how texts share a pass; the first of them with which the model gives the answers
+            that it gives to each text alone.
+        budget: how many tokens a pass takes.
 
     Raises:
         ModelLoadError: the checkpoint cannot be loaded.
@@ -45,93 +58,157 @@ class TextEngine(Engine[Encoding, Logits]):
         device = checkpoint.choose_device(spec)
         self._model = checkpoint.load_model(AutoModelForSequenceClassification, spec, device)
         self._tokenizer = checkpoint.load_tokenizer(spec)
+        self._tokenize = BatchTokenizer(
+            self._tokenizer, _max_length(self._tokenizer, self._model)
+        )
         self._decoder = LabelDecoder(self._model.config)
-        self._max_length = _max_length(self._tokenizer, self._model)
         self._options = {"use_cache": False} if hasattr(self._model.config, "use_cache") else {}
-        self._torch_device = device
+        self._upload = Upload(device)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
-        probes = cast("list[Encoding]", self.prepare([Job(text=text) for text in _PROBES]))
-        self._padded = self._can_share(probes)
-        shared = self._padded or self._can_share(probes[-1:] * 2)
-        self._budget = spec.token_budget if shared else 1
-        if not self._padded:
-            logger.warning(
-                "%s answers differently beside padding; %s",
-                spec.checkpoint,
-                "only texts of one length share a pass" if shared else "each text runs alone",
+        self.budget = TokenBudget(spec.token_budget or DEFAULT_TOKENS)
+        self._run: Callable[[Sequence[Encoding]], torch.Tensor] = self._run_padded
+        self.layout = self._choose_layout()
+        logger.info("%s runs texts %s", spec.checkpoint, self.layout.value)
+
+    def calibrate(self, remembered: BudgetFile) -> None:
+        """Set the budget to what was the fastest on this device, now or when it was remembered."""
+        key = " ".join(
+            (
+                *(str(self.revision), checkpoint.device_name(self._model.device)),
+                *(str(self._model.dtype), self.layout.name.lower(), f"torch {torch.__version__}"),
+                f"{torch.get_num_threads()} threads",
             )
+        )
+        tokens = remembered.read(key)
+        if tokens is None:
+            tokens = calibrate(self._seconds)
+            remembered.write(key, tokens)
+        self.budget = TokenBudget(tokens, lambda fewer: remembered.write(key, fewer))
+        logger.info("%s takes %d tokens a pass", self.spec.checkpoint, tokens)
 
     def prepare(self, jobs: Sequence[Job]) -> list[Encoding | JobError]:
         """Tokenise, truncated to the model's length."""
-        encoded = self._tokenizer(
-            [_tokenizable(cast("str", job.text)) for job in jobs],
-            truncation=self._max_length is not None,
-            max_length=self._max_length,
-        )
-        names = list(encoded.keys())
-        return [
-            dict(zip(names, columns, strict=True)) if columns[0] else _no_tokens()
-            for columns in zip(*(encoded[name] for name in names), strict=True)
-        ]
+        encodings = self._tokenize([cast("str", job.text) for job in jobs])
+        return [each if each["input_ids"] else _no_tokens() for each in encodings]
 
-    def forward(self, inputs: Sequence[Encoding]) -> list[Logits | JobError]:
-        """Run in packs under the token budget; logits have the shape ``[labels]`` each."""
-        logits: list[Logits | JobError | None] = [None] * len(inputs)
+    def forward(self, inputs: Sequence[Encoding]) -> list[torch.Tensor | JobError]:
+        """Run in packs under the token budget; logits have the shape ``[labels]`` each.
+
+        On CUDA they may still be under way: :meth:`decode` waits for them, so that the device has
+        its next group by then.
+        """
+        logits: list[torch.Tensor | JobError | None] = [None] * len(inputs)
         lengths = [len(item["input_ids"]) for item in inputs]
-        for indices in pack(lengths, self._budget, padded=self._padded):
-            for index, row in zip(indices, self._run([inputs[i] for i in indices]), strict=True):
+        for indices in pack(lengths, self.budget.tokens, self.layout):
+            rows = isolate(self._run_pack, [inputs[i] for i in indices])
+            for index, row in zip(indices, rows, strict=True):
                 logits[index] = row
-        return cast("list[Logits | JobError]", logits)
+        return cast("list[torch.Tensor | JobError]", logits)
 
     def decode(
-        self, outputs: Sequence[Logits], top_k: Sequence[int]
+        self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
         """See :class:`~worker.engines.labels.LabelDecoder`."""
-        return self._decoder.decode(outputs, top_k)
+        return self._decoder.decode(list(torch.stack(list(outputs)).float().cpu().numpy()), top_k)
 
-    def _can_share(self, inputs: Sequence[Encoding]) -> bool:
-        """Whether the model answers for these in one pass as it does for each in its own.
-
-        Some do not: those that mix what stands behind a text's end into it, and those whose
-        padding token or side is not their tokenizer's.
-        """
+    def _run_pack(self, texts: Sequence[Encoding]) -> list[torch.Tensor | JobError]:
         try:
-            alone = np.concatenate([self._run([each]) for each in inputs])
+            return list(self._run(texts))
+        except torch.OutOfMemoryError:
+            if len(texts) == 1:
+                raise
+        # Outside of the handler, where the error keeps nothing in memory any more.
+        torch.cuda.empty_cache()
+        self.budget.shrink(_tokens(texts, self.layout))
+        return self.forward(texts)
+
+    def _choose_layout(self) -> Layout:
+        probes = self._tokenize(_PROBES)
+        try:
+            alone = torch.cat([self._run_padded([each]) for each in probes])
         except Exception as error:
             raise ModelLoadError(
                 f"{self.spec.checkpoint} cannot run on {self.device} as {self._model.dtype} "
                 f"({type(error).__name__}); try dtype = 'float32'"
             ) from error
+        if self._can_pack(probes, alone):
+            return Layout.PACKED
+        if self._answers(self._run_padded, probes, alone):
+            return Layout.PADDED
+        if self._answers(self._run_padded, probes[-1:] * 2, alone[[-1, -1]]):
+            return Layout.EQUAL
+        return Layout.ALONE
+
+    def _can_pack(self, probes: Sequence[Encoding], alone: torch.Tensor) -> bool:
+        model = self._model
+        if model.device.type == "cuda" and model.dtype == torch.float32:
+            return False  # varlen_attn takes half precision only; a launch a text is slower
+        head = (Pooling.LAST,) if hasattr(model, "score") else (Pooling.FIRST, Pooling.MEAN)
+        for pooling in head:
+            try:
+                packed = PackedModel(model, _first_position(model), pooling, self._upload)
+            except NotImplementedError:
+                return False
+            if self._answers(packed, probes, alone):
+                self._run = torch.inference_mode()(packed)
+                return True
+            packed.restore()
+        return False
+
+    def _answers(
+        self,
+        run: Callable[[Sequence[Encoding]], torch.Tensor],
+        probes: Sequence[Encoding],
+        expected: torch.Tensor,
+    ) -> bool:
+        """Whether a pass over the probes gives the expected logits (shape ``[probes, labels]``)."""
         try:
-            together = self._run(inputs)
+            with torch.inference_mode():
+                logits = run(probes)
         except Exception:
             return False
-        tolerance = 1e-4 if self._model.dtype == torch.float32 else 5e-2
-        return bool(np.abs(together - alone).max() <= tolerance * max(1, np.abs(alone).max()))
+        # Of float32 the promise: a score's error is at most a quarter of its logit's.
+        tolerance = 4e-5 if self._model.dtype == torch.float32 else 5e-2
+        if logits.shape != expected.shape:
+            return False
+        error = (logits - expected).abs().max()
+        return bool(error <= tolerance * expected.abs().max().clamp(min=1))
 
-    def _run(self, inputs: Sequence[Encoding]) -> Logits:
+    @torch.inference_mode()
+    def _run_padded(self, inputs: Sequence[Encoding]) -> torch.Tensor:
         if len({len(item["input_ids"]) for item in inputs}) == 1:
             batch = {name: torch.tensor([item[name] for item in inputs]) for name in inputs[0]}
         else:
             batch = dict(self._tokenizer.pad(list(inputs), padding=True, return_tensors="pt"))
-        with torch.inference_mode():
-            on_device = {name: tensor.to(self._torch_device) for name, tensor in batch.items()}
-            logits = self._model(**on_device, **self._options).logits
-            return cast("Logits", logits.float().cpu().numpy())
+        on_device = {name: self._upload(tensor) for name, tensor in batch.items()}
+        return cast("torch.Tensor", self._model(**on_device, **self._options).logits)
+
+    def _seconds(self, tokens: int) -> float:
+        """How long a pass over texts with that many tokens takes; the best of three."""
+        words = self._tokenize([_WORDS * 8])[0]
+        texts: list[Encoding] = []
+        for length in cycle(_SAMPLE_LENGTHS):
+            texts.append({name: values[:length] for name, values in words.items()})
+            if _tokens(texts, self.layout) >= tokens:
+                break
+        texts.sort(key=lambda text: len(text["input_ids"]), reverse=True)
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            self._run(texts).cpu()  # which waits for the device
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+
+def _tokens(texts: Sequence[Encoding], layout: Layout) -> int:
+    """How much of a budget one pass over the texts takes."""
+    lengths = [len(text["input_ids"]) for text in texts]
+    return sum(lengths) if layout is Layout.PACKED else max(lengths) * len(lengths)
 
 
 def _no_tokens() -> JobError:
     return JobError(ErrorCode.INVALID_JOB, "the model reads nothing in this text; send words")
-
-
-def _tokenizable(text: str) -> str:
-    """Lone surrogates, which JSON can carry but UTF-8 cannot, become replacement characters."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _max_length(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int | None:
@@ -140,12 +217,12 @@ def _max_length(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> i
         limits.append(tokenizer.model_max_length)
     positions = getattr(model.config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
-        limits.append(positions - _unused_positions(model))
+        limits.append(positions - _first_position(model))
     return min(limits) if limits else None
 
 
-def _unused_positions(model: PreTrainedModel) -> int:
-    """How many positions come before the first; models like RoBERTa count from behind padding."""
+def _first_position(model: PreTrainedModel) -> int:
+    """A text's first position; models like RoBERTa count from behind padding."""
     for name, module in model.named_modules():
         padding = getattr(module, "padding_idx", None)
         if name.endswith("position_embeddings") and padding is not None:
