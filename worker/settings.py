@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,14 @@ from pydantic_settings import NoDecode
 
 from db.settings import DatabaseSettings
 from producer.contract.settings import BrokerSettings
+
+
+def _user_cache() -> Path:
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user may have none
+        home = Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "labelmill"
 
 
 class WorkerSettings(BrokerSettings, DatabaseSettings):
@@ -26,6 +36,10 @@ class WorkerSettings(BrokerSettings, DatabaseSettings):
     )
     shutdown_grace: float = Field(
         25.0, ge=0, description="Seconds a warm shutdown waits for the device and the database."
+    )
+    cache_dir: Path = Field(
+        default_factory=_user_cache,
+        description="Where token budgets are kept; $XDG_CACHE_HOME/labelmill if unset.",
     )
     image_root: Path | None = Field(
         None, description="The folder under which image uris may lie; none are read if unset."

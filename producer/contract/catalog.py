@@ -57,6 +57,11 @@ class ModelSpec(BaseModel):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="auto is bfloat16 (else float16) on CUDA and float32 elsewhere."
     )
+    compile: bool = Field(
+        False,
+        description="Run the model through torch.compile; the first passes take minutes. Texts "
+        "are then padded, not packed.",
+    )
     top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] = Field(
         5, description="How many labels a row keeps, unless the job says otherwise."
     )

@@ -81,6 +81,11 @@ class Job(BaseModel):
             raise ValueError("give exactly one of text and image")
         return self
 
+    @property
+    def content(self) -> str | Image:
+        """What is classified; jobs of equal content have equal scores."""
+        return self.text if self.text is not None else self.image  # type: ignore[return-value]
+
     def to_kwargs(self) -> dict[str, Any]:
         """The keyword arguments that :func:`parse_job` turns back into this job."""
         return self.model_dump(exclude_defaults=True)

@@ -217,6 +217,11 @@ def _xlm_roberta_tokenizer() -> PreTrainedTokenizerBase:
     return transformers.XLMRobertaTokenizer(vocab=_pieces(special))
 
 
+def _camembert_tokenizer() -> PreTrainedTokenizerBase:
+    special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    return transformers.CamembertTokenizer(vocab=_pieces(special))
+
+
 def _albert_tokenizer() -> PreTrainedTokenizerBase:
     return transformers.AlbertTokenizer(
         vocab=_pieces(("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
@@ -266,6 +271,10 @@ TEXT_FAMILIES = {
     ),
     "xlm-roberta": _TextFamily(
         _xlm_roberta_tokenizer,
+        {**_SMALL, "max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1},
+    ),
+    "camembert": _TextFamily(
+        _camembert_tokenizer,
         {**_SMALL, "max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1},
     ),
     "albert": _TextFamily(
@@ -343,6 +352,30 @@ TEXT_FAMILIES = {
             "n_head": 4,
             "n_layer": 2,
             "n_positions": MAX_LENGTH,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+        },
+    ),
+    # Several queries share a key, and every other layer sees a window only.
+    "qwen2": _TextFamily(
+        _gpt2_tokenizer,
+        {
+            **_SMALL,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": MAX_LENGTH,
+            "use_sliding_window": True,
+            "sliding_window": 8,
+            "max_window_layers": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+        },
+    ),
+    "llama": _TextFamily(
+        _gpt2_tokenizer,
+        {
+            **_SMALL,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": MAX_LENGTH,
             "bos_token_id": 0,
             "eos_token_id": 0,
         },

@@ -21,6 +21,8 @@ class ScriptedEngine(Engine[str, str]):
 
     ``hold <path>``
         creates ``<path>.started`` and keeps the device until ``<path>`` exists.
+    ``company``
+        is labelled with the number of inputs that are on the device with it, itself included.
     ``pause``
         keeps the device for a moment, as a model would.
     ``kill``
@@ -42,7 +44,7 @@ class ScriptedEngine(Engine[str, str]):
     def forward(self, inputs: Sequence[str]) -> list[str | JobError]:
         for text in inputs:
             self._obey(*text.split(" ", 1))
-        return list(inputs)
+        return [str(len(inputs)) if text == "company" else text for text in inputs]
 
     def decode(
         self, outputs: Sequence[str], top_k: Sequence[int]

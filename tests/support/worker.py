@@ -73,6 +73,7 @@ class Workers:
             "LABELMILL_BROKER_URL": self.broker_url,
             "LABELMILL_DATABASE_URL": self.database_url,
             "LABELMILL_MODELS_FILE": str(self.folder / "models.toml"),
+            "LABELMILL_CACHE_DIR": str(self.folder / "cache"),
             **self.settings,
         }
 

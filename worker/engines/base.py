@@ -19,8 +19,9 @@ class Engine(ABC, Generic[Prepared, Output]):
     """One model on one device.
 
     Each step takes many jobs and answers for each in the same order; a job that fails alone is
-    answered with a :class:`~db.errors.JobError`. A step that raises is called again with half of
-    the jobs, down to the one that makes it raise. Each step is called from one thread at a time,
+    answered with a :class:`~db.errors.JobError`. A step that raises is called again with fewer
+    jobs, down to the one that makes it raise. Jobs of equal content in a group are one job for
+    ``prepare`` and ``forward``. Each step is called from one thread at a time,
     but ``prepare`` and ``decode`` run while ``forward`` does.
 
     Parameters:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ logger = get_logger(__name__)
 
 DEFAULT_TOKENS = 4096
 
-_STEPS = [2**power for power in range(8, 18)]  # 256 to 131,072 tokens
+_STEPS = [256 << step for step in range(10)]  # to 131,072 tokens
 # A larger pass has to be faster by this much, a token, to be worth its memory and its wait.
 _WORTH_WHILE = 1.03
 # On a CPU a pass of this length has long filled every core.
@@ -85,7 +84,7 @@ class BudgetFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as file:
                 json.dump(content, file, indent=2, sort_keys=True)
-            os.replace(file.name, self._path)
+            Path(file.name).replace(self._path)
         except OSError as error:
             logger.info("the token budget is not remembered: %s", error)
 

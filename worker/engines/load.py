@@ -25,9 +25,13 @@ def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
         return _own(spec.engine)(spec)
     # torch and transformers take seconds to import: only here, where they are needed.
     if spec.task == "text-classification":
+        from worker.engines.budget import BudgetFile
         from worker.engines.text import TextEngine
 
-        return TextEngine(spec)
+        engine = TextEngine(spec)
+        if spec.token_budget is None:
+            engine.calibrate(BudgetFile(settings.cache_dir / "token-budgets.json"))
+        return engine
     from worker.engines.image import ImageEngine
     from worker.images.fetch import ImageFetcher
 

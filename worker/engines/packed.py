@@ -5,6 +5,10 @@ things: positions count anew in each text, attention stays within each text, and
 row a text. Attention is exchanged through transformers' ``AttentionInterface``
 (https://huggingface.co/docs/transformers/attention_interface).
 
+Where the head sees the first token only, the last layer need not compute any other row. It still
+attends to all tokens, so their keys and values are computed; queries, the attention's output and
+the feed-forward part are not: of a model of two layers that is two fifths of the work.
+
 Whether an architecture can be run like this is for the caller to check by its answers: one that
 mixes tokens in any other way answers differently.
 """
@@ -12,32 +16,34 @@ mixes tokens in any other way answers differently.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, PreTrainedModel
 
 from worker.engines.tokens import Encoding
 from worker.engines.transfer import Upload
 
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch < 2.10
-    varlen_attn = None
-
 _ATTENTION = "labelmill_packed"
 # Some models hand all that they do not know on to their attention, which takes no notice.
+# What the projections to keys and values are called.
+_KEYS = ("key", "k_lin", "k_proj")
+_VALUES = ("value", "v_lin", "v_proj")
 _INPUTS = {"position_ids", "token_type_ids"}
 
 
 class Pooling(Enum):
     """Which row of a text its head sees."""
 
+    FIRST_NARROW = "the first token's, the only one that the last layer computes"
     FIRST = "the first token's"
     MEAN = "the mean of its tokens'"
     LAST = "the last token's"
@@ -64,18 +70,33 @@ class _Texts:
 _pack = threading.local()
 
 
-class PackedModel:
-    """Runs a sequence classifier on packs.
+def pack_model(
+    model: PreTrainedModel,
+    first_position: int,
+    upload: Upload,
+    is_right: Callable[[PackedModel], bool],
+) -> PackedModel | None:
+    """Find a way to run a model on packs; the model is left as it was where there is none.
 
     Parameters:
-        model: can be run only through this object from now on, until :meth:`restore`.
         first_position: the position of a text's first token.
-        pooling: what the head sees of a text.
         upload: brings tensors to the model's device.
-
-    Raises:
-        NotImplementedError: the model's attention cannot be exchanged.
+        is_right: whether the answers are those that the model gives to each text alone.
     """
+    own_attention = model.config._attn_implementation
+    model.set_attn_implementation(_ATTENTION)
+    if model.config._attn_implementation == _ATTENTION:
+        for pooling in Pooling:
+            packed = PackedModel(model, first_position, pooling, upload)
+            if is_right(packed):
+                return packed
+            packed.remove_hooks()
+    model.set_attn_implementation(own_attention)
+    return None
+
+
+class PackedModel:
+    """Runs a sequence classifier on packs; see :func:`pack_model`, which makes it."""
 
     def __init__(
         self, model: PreTrainedModel, first_position: int, pooling: Pooling, upload: Upload
@@ -85,19 +106,17 @@ class PackedModel:
         self._pooling = pooling
         self._upload = upload
         self._padding = model.config.pad_token_id
-        self._own_attention = model.config._attn_implementation
-        model.set_attn_implementation(_ATTENTION)
-        if model.config._attn_implementation != _ATTENTION:
-            raise NotImplementedError(f"{type(model).__name__} has an attention of its own")
         trunk = model.base_model
         # The pooler of a model like BERT is part of its trunk: what comes before it is hooked.
         encoder = getattr(trunk, "encoder", getattr(trunk, "transformer", trunk))
-        self._hook = encoder.register_forward_hook(self._one_row_a_text)
+        self._hooks = [encoder.register_forward_hook(self._one_row_a_text)]
+        if pooling is Pooling.FIRST_NARROW:
+            self._hooks += _narrow_last_layer(encoder)
 
-    def restore(self) -> None:
-        """Let the model be run as it was before."""
-        self._hook.remove()
-        self._model.set_attn_implementation(self._own_attention)
+    def remove_hooks(self) -> None:
+        """Let the model compute all rows again."""
+        for hook in self._hooks:
+            hook.remove()
 
     def __call__(self, texts: Sequence[Encoding]) -> torch.Tensor:
         """The logits of the texts, on the model's device; shape ``[texts, labels]``.
@@ -121,11 +140,13 @@ class PackedModel:
             max(lengths),
             _runs(lengths),
         )
+        _pack.keys = _pack.values = None
         if self._pooling is not Pooling.LAST:
             logits: torch.Tensor = self._model(**inputs).logits
             return logits
         last = [
-            start + self._last(text["input_ids"]) for start, text in zip(bounds, texts, strict=False)
+            start + self._last(text["input_ids"])
+            for start, text in zip(bounds[:-1], texts, strict=True)
         ]
         hidden = self._model.base_model(**inputs, use_cache=False).last_hidden_state
         scores: torch.Tensor = self._model.score(hidden[0, self._upload(torch.tensor(last))])
@@ -153,12 +174,44 @@ class PackedModel:
     def _one_row_a_text(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
         hidden = output.last_hidden_state[0]
         texts: _Texts = _pack.texts
-        if self._pooling is Pooling.FIRST:
+        if self._pooling is Pooling.FIRST_NARROW:
+            output.last_hidden_state = hidden.unsqueeze(1)
+        elif self._pooling is Pooling.FIRST:
             output.last_hidden_state = hidden[texts.bounds[:-1]].unsqueeze(1)
         elif self._pooling is Pooling.MEAN:
             means = torch.segment_reduce(hidden, "mean", lengths=texts.lengths)
             output.last_hidden_state = means.unsqueeze(1)
         return output
+
+
+def _narrow_last_layer(encoder: torch.nn.Module) -> list[RemovableHandle]:
+    """Let the last layer see the first rows of the texts only, but for its keys and values.
+
+    Those are computed of all tokens and handed to :func:`_attend` beside the layer, which gets
+    what it expects: as many keys and values as it has rows. Where a layer has no such parts,
+    nothing is narrowed.
+    """
+    layers = [child for child in encoder.children() if isinstance(child, torch.nn.ModuleList)]
+    last = layers[0][-1] if layers else encoder
+    parts = {name.rpartition(".")[2]: part for name, part in last.named_modules()}
+    keys = next((parts[name] for name in _KEYS if name in parts), None)
+    values = next((parts[name] for name in _VALUES if name in parts), None)
+    if last is encoder or keys is None or values is None:
+        return []
+    return [
+        last.register_forward_pre_hook(_take_first_rows),
+        keys.register_forward_hook(partial(_of_all_tokens, "keys")),
+        values.register_forward_hook(partial(_of_all_tokens, "values")),
+    ]
+
+
+def _take_first_rows(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    _pack.hidden = args[0]
+    return (_pack.hidden[:, _pack.texts.bounds[:-1]], *args[1:])
+
+
+def _of_all_tokens(kept: str, projection: Any, *_: Any) -> None:
+    setattr(_pack, kept, projection.forward(_pack.hidden))
 
 
 def _runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -186,48 +239,83 @@ def _attend(
     """Attention of each text to itself, as an attention function of transformers.
 
     Parameters:
-        query: shape ``[1, heads, tokens, width]``; keys and values may have fewer heads.
+        query: shape ``[1, heads, rows, width]``; the rows are all tokens, or, in a narrowed last
+            layer, the first of each text.
+        key: shape ``[1, heads, tokens, width]``; there may be fewer heads than of queries.
         sliding_window: how far a token sees, itself included; to both sides, unless causal.
 
     Returns:
-        shape ``[1, tokens, heads, width]``, and no weights.
+        shape ``[1, rows, heads, width]``, and no weights.
+
+    Raises:
+        NotImplementedError: the attention does something more.
     """
     biases = [name for name, value in options.items() if torch.is_tensor(value)]
     if attention_mask is not None or softcap or not _INPUTS.issuperset(biases):
         raise NotImplementedError("this attention has a mask, a bias or a cap of its own")
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     texts: _Texts = _pack.texts
-    if query.is_cuda and varlen_attn is not None and query.dtype != torch.float32:
-        reach = -1 if sliding_window is None else sliding_window - 1
-        attended = varlen_attn(
-            *(each[0].transpose(0, 1).contiguous() for each in (query, key, value)),
-            texts.bounds,
-            texts.bounds,
-            texts.longest,
-            texts.longest,
-            scale=scaling,
-            window_size=(reach, 0 if causal else reach),
-            enable_gqa=query.shape[1] != key.shape[1],
+    narrow = _pack.keys is not None
+    if narrow:
+        if causal or sliding_window is not None:
+            raise NotImplementedError("the first token does not see its whole text")
+        heads, width = query.shape[1], query.shape[3]
+        key, value = (
+            each.unflatten(2, (heads, width)).transpose(1, 2) for each in (_pack.keys, _pack.values)
         )
-        return attended[None], None
+    if query.is_cuda and query.dtype != torch.float32:
+        return _attend_on_cuda(query, key, value, texts, scaling, causal, sliding_window), None
     attended = query.new_empty(query.shape[2], query.shape[1], value.shape[3])
+    first_row = 0
     for start, length, number in texts.runs:
-        end = start + length * number
-        # [heads, tokens, width] → [texts, heads, length, width]
-        parts = (
-            each[0, :, start:end].unflatten(1, (number, length)).transpose(0, 1)
-            for each in (query, key, value)
-        )
+        rows = 1 if narrow else length
         windowed = sliding_window is not None and length > sliding_window
         part = scaled_dot_product_attention(
-            *parts,
+            _side_by_side(query, first_row, rows, number),
+            _side_by_side(key, start, length, number),
+            _side_by_side(value, start, length, number),
             attn_mask=_window(length, sliding_window, causal, query.device) if windowed else None,
             is_causal=causal and not windowed,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        attended[start:end] = part.transpose(1, 2).flatten(0, 1)
+        attended[first_row : first_row + number * rows] = part.transpose(1, 2).flatten(0, 1)
+        first_row += number * rows
     return attended[None], None
+
+
+def _attend_on_cuda(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    texts: _Texts,
+    scaling: float | None,
+    causal: bool,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    """All texts in one kernel; shapes as :func:`_attend` has them."""
+    narrow = query.shape[2] != key.shape[2]
+    q, k, v = (each[0].transpose(0, 1).contiguous() for each in (query, key, value))
+    reach = -1 if sliding_window is None else sliding_window - 1
+    attended = varlen_attn(
+        q,
+        k,
+        v,
+        torch.arange(len(texts.bounds)).to(texts.bounds) if narrow else texts.bounds,
+        texts.bounds,
+        1 if narrow else texts.longest,
+        texts.longest,
+        scale=scaling,
+        window_size=(reach, 0 if causal else reach),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return cast("torch.Tensor", attended)[None]
+
+
+def _side_by_side(tensor: torch.Tensor, start: int, length: int, number: int) -> torch.Tensor:
+    """Texts of one length; ``[1, heads, tokens, width]`` → ``[texts, heads, length, width]``."""
+    part = tensor[0, :, start : start + length * number]
+    return part.view(part.shape[0], number, length, part.shape[2]).transpose(0, 1)
 
 
 def _window(

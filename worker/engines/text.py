@@ -23,7 +23,7 @@ from worker.engines import checkpoint
 from worker.engines.base import Engine
 from worker.engines.budget import DEFAULT_TOKENS, BudgetFile, TokenBudget, calibrate
 from worker.engines.labels import LabelDecoder
-from worker.engines.packed import PackedModel, Pooling
+from worker.engines.packed import pack_model
 from worker.engines.packing import Layout, pack
 from worker.engines.tokens import BatchTokenizer, Encoding
 from worker.engines.transfer import Upload
@@ -57,10 +57,10 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         super().__init__(spec)
         device = checkpoint.choose_device(spec)
         self._model = checkpoint.load_model(AutoModelForSequenceClassification, spec, device)
+        if spec.compile:
+            self._model.compile(dynamic=True)  # one program for passes of all sizes
         self._tokenizer = checkpoint.load_tokenizer(spec)
-        self._tokenize = BatchTokenizer(
-            self._tokenizer, _max_length(self._tokenizer, self._model)
-        )
+        self._tokenize = BatchTokenizer(self._tokenizer, _max_length(self._tokenizer, self._model))
         self._decoder = LabelDecoder(self._model.config)
         self._options = {"use_cache": False} if hasattr(self._model.config, "use_cache") else {}
         self._upload = Upload(device)
@@ -142,19 +142,20 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
 
     def _can_pack(self, probes: Sequence[Encoding], alone: torch.Tensor) -> bool:
         model = self._model
+        if self.spec.compile:
+            return False  # a pack's attention is a loop, which a compiler takes apart
         if model.device.type == "cuda" and model.dtype == torch.float32:
             return False  # varlen_attn takes half precision only; a launch a text is slower
-        head = (Pooling.LAST,) if hasattr(model, "score") else (Pooling.FIRST, Pooling.MEAN)
-        for pooling in head:
-            try:
-                packed = PackedModel(model, _first_position(model), pooling, self._upload)
-            except NotImplementedError:
-                return False
-            if self._answers(packed, probes, alone):
-                self._run = torch.inference_mode()(packed)
-                return True
-            packed.restore()
-        return False
+        packed = pack_model(
+            model,
+            _first_position(model),
+            self._upload,
+            lambda packed: self._answers(packed, probes, alone),
+        )
+        if packed is None:
+            return False
+        self._run = torch.inference_mode()(packed)
+        return True
 
     def _answers(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
+from functools import partial
 
 from worker.engines.load import AnyEngine
 from worker.leases import LeaseKeeper
@@ -11,6 +12,7 @@ from worker.leases.doorbell import Doorbell
 from worker.stages.handover import ReadyJobs
 from worker.stages.isolate import isolate
 from worker.stages.leased import Group, LeasedJob
+from worker.stages.once import once
 
 
 class ForwardStage:
@@ -47,6 +49,10 @@ class ForwardStage:
             self.current = []
 
     def _forward(self, model: str, jobs: list[LeasedJob]) -> None:
-        outputs = isolate(self._engines[model].forward, [leased.input for leased in jobs])
+        outputs = once(
+            partial(isolate, self._engines[model].forward),
+            [leased.input for leased in jobs],
+            [leased.job.content for leased in jobs],
+        )
         for leased, output in zip(jobs, outputs, strict=True):
             leased.input, leased.output, leased.group_size = None, output, len(jobs)

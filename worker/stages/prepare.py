@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import redis
 from celery.utils.log import get_logger
@@ -18,6 +19,7 @@ from worker.leases.doorbell import Doorbell
 from worker.stages.handover import ReadyJobs
 from worker.stages.isolate import isolate
 from worker.stages.leased import Group, LeasedJob
+from worker.stages.once import once
 
 logger = get_logger(__name__)
 
@@ -123,7 +125,8 @@ class PrepareStage:
                 continue
             leased.output = self._refusal(leased, engine)
             (ended if leased.output else admitted).append(leased)
-        inputs = isolate(engine.prepare, [leased.job for leased in admitted])
+        jobs = [leased.job for leased in admitted]
+        inputs = once(partial(isolate, engine.prepare), jobs, [job.content for job in jobs])
         prepared = []
         for leased, prepared_input in zip(admitted, inputs, strict=True):
             if isinstance(prepared_input, JobError):

@@ -39,10 +39,14 @@ texts = st.lists(
 images = st.lists(st.sampled_from(SIZES), min_size=1, max_size=6).flatmap(st.permutations)
 
 
-@pytest.fixture(scope="module")
-def answer_texts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], list[Answer]]:
+@pytest.fixture(
+    scope="module", params=["bert", "roberta", "modernbert", "gpt2", "deberta-v2", "convbert"]
+)
+def answer_texts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[list[str]], list[Answer]]:
     """Answers one group of texts, in packs that are soon full."""
-    folder = save_text_checkpoint(tmp_path_factory.mktemp("neighbours"), "bert")
+    folder = save_text_checkpoint(tmp_path_factory.mktemp("neighbours"), request.param)
     engine = text_engine(folder, token_budget=100)
     return lambda group: answers(engine, text_jobs(group))
 

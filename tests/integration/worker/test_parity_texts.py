@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import transformers
 
 from tests.support.answers import (
     ALL,
@@ -16,6 +18,7 @@ from tests.support.answers import (
     text_pipeline,
 )
 from tests.support.checkpoints import MAX_LENGTH, TEXT_FAMILIES, save_text_checkpoint
+from worker.engines.packing import Layout
 
 OVER_LONG = "The film was too long. " * 40
 
@@ -31,7 +34,16 @@ TEXTS = [
     "I love this shop!",
     "größer, größer, GRÖẞER; e\u0301te\u0301, ﬁn",
     OVER_LONG,
+    "ends with <pad> [PAD] <|endoftext|> and </s> <pad>",
+    "I love this shop!",
 ]
+
+#: How texts of a family share a pass; what is not named here has an attention of its own.
+LAYOUTS = {
+    **dict.fromkeys(TEXT_FAMILIES, Layout.PACKED),
+    **dict.fromkeys(["deberta-v2", "mpnet", "ibert"], Layout.PADDED),
+    **dict.fromkeys(["convbert", "fnet", "mobilebert", "nystromformer", "yoso"], Layout.EQUAL),
+}
 
 families = pytest.mark.parametrize("family", TEXT_FAMILIES)
 
@@ -55,6 +67,11 @@ def test_packs_of_any_size_have_the_scores_of_the_pipeline(family: str, tmp_path
     ours = answers(text_engine(folder, token_budget=2 * MAX_LENGTH), text_jobs(TEXTS))
 
     assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@families
+def test_texts_are_packed_where_the_architecture_allows_it(family: str, tmp_path: Path) -> None:
+    assert text_engine(save_text_checkpoint(tmp_path, family)).layout is LAYOUTS[family]
 
 
 @families
@@ -90,6 +107,45 @@ def test_gpt2_with_a_padding_token_shares_packs(tmp_path: Path) -> None:
 
 def test_gpt2_may_pad_with_its_end_of_text(tmp_path: Path) -> None:
     folder = save_text_checkpoint(tmp_path, "gpt2", pad_token="<|endoftext|>")
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder), text_jobs(TEXTS))
+
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+def test_a_head_that_reads_the_mean_of_a_text_is_packed(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "modernbert", classifier_pooling="mean")
+    pipeline = text_pipeline(folder)
+    engine = text_engine(folder)
+
+    ours = answers(engine, text_jobs(TEXTS))
+
+    assert engine.layout is Layout.PACKED
+    assert_varied(ours)
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_compiled_model_has_the_scores_of_the_pipeline(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "bert", num_hidden_layers=1)
+    pipeline = text_pipeline(folder)
+
+    ours = answers(text_engine(folder, compile=True), text_jobs(TEXTS))
+
+    assert_varied(ours)
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("family", ["gpt2", "qwen2", "deberta-v2", "bert"])
+def test_the_side_of_the_padding_does_not_matter(family: str, side: str, tmp_path: Path) -> None:
+    pad_token = {"gpt2": "<|padding|>", "qwen2": "<|padding|>"}.get(family)
+    folder = save_text_checkpoint(tmp_path, family, pad_token=pad_token)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.padding_side = side
+    tokenizer.save_pretrained(folder)
     pipeline = text_pipeline(folder)
 
     ours = answers(text_engine(folder), text_jobs(TEXTS))

@@ -84,6 +84,18 @@ def test_a_busy_device_finds_full_groups(workers: Workers, tmp_path: Path) -> No
     assert max(row.group_size for row in rows) == 128
 
 
+def test_identical_jobs_of_a_group_are_computed_once(workers: Workers, tmp_path: Path) -> None:
+    workers.start()
+    with workers.client() as client:
+        hold(client, tmp_path / "go")
+        texts = ["company", "one", "company", "two", "company"]
+        many = client.submit_many("scripted", [NewJob(text=text) for text in texts])
+        (tmp_path / "go").touch()
+        rows = [client.wait(job_id) for job_id in many.ids]
+    assert [row.label for row in rows] == ["3", "one", "3", "two", "3"]
+    assert {row.group_size for row in rows} == {5}
+
+
 def test_two_workers_share_a_queue(workers: Workers) -> None:
     workers.start()
     workers.start()
