@@ -33,10 +33,10 @@ from worker.engines.tokens import Encoding
 from worker.engines.transfer import Upload
 
 _ATTENTION = "labelmill_packed"
-# Some models hand all that they do not know on to their attention, which takes no notice.
 # What the projections to keys and values are called.
 _KEYS = ("key", "k_lin", "k_proj")
 _VALUES = ("value", "v_lin", "v_proj")
+# Some models hand all that they do not know on to their attention, which takes no notice.
 _INPUTS = {"position_ids", "token_type_ids"}
 
 
@@ -141,16 +141,22 @@ class PackedModel:
             _runs(lengths),
         )
         _pack.keys = _pack.values = None
+        try:
+            return self._logits(inputs, texts, bounds)
+        finally:
+            vars(_pack).clear()  # it held tensors of the pass
+
+    def _logits(
+        self, inputs: dict[str, torch.Tensor], texts: Sequence[Encoding], bounds: Sequence[int]
+    ) -> torch.Tensor:
         if self._pooling is not Pooling.LAST:
-            logits: torch.Tensor = self._model(**inputs).logits
-            return logits
+            return cast("torch.Tensor", self._model(**inputs).logits)
+        hidden = self._model.base_model(**inputs, use_cache=False).last_hidden_state
         last = [
             start + self._last(text["input_ids"])
             for start, text in zip(bounds[:-1], texts, strict=True)
         ]
-        hidden = self._model.base_model(**inputs, use_cache=False).last_hidden_state
-        scores: torch.Tensor = self._model.score(hidden[0, self._upload(torch.tensor(last))])
-        return scores
+        return cast("torch.Tensor", self._model.score(hidden[0, self._upload(torch.tensor(last))]))
 
     def _one_sequence(self, parts: Iterator[Sequence[int]]) -> torch.Tensor:
         return self._upload(torch.tensor([[each for part in parts for each in part]]))
