@@ -66,6 +66,9 @@ class ModelSpec(BaseModel):
     token_budget: Annotated[int, Field(ge=1)] = Field(
         8192, description="The most tokens, padding included, in one forward pass (texts)."
     )
+    exact: bool = Field(
+        False, description="Take the checkpoint's own image processor, slower (images)."
+    )
 
     _folder: Path | None = PrivateAttr(None)
 
