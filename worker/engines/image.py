@@ -45,7 +45,7 @@ class ImageEngine(Engine[Pixels, Logits]):
         self._decoder = LabelDecoder(self._model.config)
         self._fetcher = fetcher
         self._max_images_a_pass = spec.group_size
-        self._cores = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        self._cores = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
         self._torch_device = device
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
@@ -128,6 +128,13 @@ class ImageEngine(Engine[Pixels, Logits]):
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _out_of_memory() -> JobError:

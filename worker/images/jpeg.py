@@ -13,6 +13,7 @@ Levels = npt.NDArray[np.uint8]
 
 # Only powers of two have a fast transform; the eighths between them cost more than the full size.
 _FRACTIONS = (8, 4, 2)
+_COLOURS = {"Gray", "RGB", "YCbCr"}  # of others, this decoder has another opinion than Pillow
 
 
 def decode_jpeg(content: bytes, size: Size, needed: Size) -> Levels | None:
@@ -28,8 +29,8 @@ def decode_jpeg(content: bytes, size: Size, needed: Size) -> Levels | None:
         the levels; None where the decoder has anything to complain about, be it only a warning.
     """
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(content)
-        if (height, width) != size:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if (height, width) != size or colours not in _COLOURS:
             return None
         least = _scaled(size, needed)
         decoded: Levels = simplejpeg.decode_jpeg(

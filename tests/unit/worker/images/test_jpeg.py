@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.images import encoded, picture
+from worker.images.jpeg import decode_jpeg
+
+PLAIN = encoded(picture(64, 48), "JPEG")
+
+
+def test_the_levels_are_those_of_the_image() -> None:
+    levels = decode_jpeg(PLAIN, (48, 64), (48, 64))
+
+    assert levels is not None
+    assert levels.dtype == np.uint8
+    assert np.abs(levels.astype(int) - np.asarray(picture(64, 48), int)).mean() < 8
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    needed=st.tuples(st.integers(1, 250), st.integers(1, 250)),
+)
+def test_never_less_than_needed_is_decoded(size: tuple[int, int], needed: tuple[int, int]) -> None:
+    content = encoded(picture(size[1], size[0]), "JPEG")
+
+    levels = decode_jpeg(content, size, needed)
+
+    assert levels is not None
+    height, width = levels.shape[:2]
+    if (height, width) != size:
+        assert height >= needed[0]
+        assert width >= needed[1]
+        assert (height, width) in [tuple(-(-side // n) for side in size) for n in (2, 4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("needed", "decoded"),
+    [
+        ((301, 10), (600, 800)),
+        ((300, 10), (300, 400)),
+        ((150, 200), (150, 200)),
+        ((1, 1), (75, 100)),
+    ],
+)
+def test_the_smallest_fraction_that_is_enough_is_decoded(
+    needed: tuple[int, int], decoded: tuple[int, int]
+) -> None:
+    levels = decode_jpeg(encoded(picture(800, 600), "JPEG"), (600, 800), needed)
+
+    assert levels is not None
+    assert levels.shape[:2] == decoded
+
+
+def test_a_fraction_looks_like_the_whole() -> None:
+    source = picture(800, 600)
+
+    levels = decode_jpeg(encoded(source, "JPEG"), (600, 800), (150, 200))
+
+    reduced = np.asarray(source.resize((200, 150), PIL.Image.Resampling.BOX), int)
+    assert levels is not None
+    assert np.abs(levels.astype(int) - reduced).mean() < 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no image",
+        encoded(picture()),
+        PLAIN[: len(PLAIN) // 2],
+        PLAIN[:-2],
+        encoded(picture(mode="CMYK"), "JPEG"),
+    ],
+    ids=["empty", "text", "PNG", "half", "no end", "CMYK"],
+)
+def test_what_is_in_doubt_is_left_to_another_decoder(content: bytes) -> None:
+    assert decode_jpeg(content, (48, 64), (48, 64)) is None
+
+
+def test_a_file_of_another_size_than_was_read_is_left_to_another_decoder() -> None:
+    assert decode_jpeg(PLAIN, (64, 48), (64, 48)) is None
