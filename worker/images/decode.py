@@ -6,7 +6,6 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -14,8 +13,8 @@ import PIL.ImageOps
 from PIL import TiffImagePlugin, UnidentifiedImageError
 
 from db.errors import ErrorCode, JobError
-from worker.images.geometry import Size
-from worker.images.jpeg import Levels, decode_jpeg
+from worker.images.jpeg import decode_jpeg
+from worker.images.levels import Decoded, Size
 
 # What a build of Pillow lacks (AVIF, WebP) it does not register.
 PIL.Image.init()
@@ -45,18 +44,6 @@ def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
         return _upright(image)
 
 
-class Decoded(NamedTuple):
-    """A decoded image.
-
-    Attributes:
-        levels: from 0 to 255, of the shape ``[height, width, 3]``.
-        size: the height and width of the image itself, of which ``levels`` may be a fraction.
-    """
-
-    levels: Levels
-    size: Size
-
-
 def decode_levels(content: bytes, max_pixels: int, needed: Callable[[Size], Size]) -> Decoded:
     """Decode a file to RGB levels, upright; a JPEG by the faster decoder where that is sure of it.
 
@@ -71,8 +58,8 @@ def decode_levels(content: bytes, max_pixels: int, needed: Callable[[Size], Size
     with _opened(content, max_pixels) as image:
         if _is_plain_jpeg(image):
             size = (image.height, image.width)
-            if (levels := decode_jpeg(content, size, needed(size))) is not None:
-                return Decoded(levels, size)
+            if (decoded := decode_jpeg(content, size, needed(size))) is not None:
+                return decoded
         levels = np.array(_upright(image))
         return Decoded(levels, levels.shape[:2])
 

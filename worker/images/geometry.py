@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from PIL.Image import Resampling
 
-#: Height and width.
-Size = tuple[int, int]
+from worker.images.levels import Size
 
 Mode = Literal["bilinear", "bicubic"]
 

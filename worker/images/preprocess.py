@@ -11,7 +11,7 @@ from celery.utils.log import get_logger
 from db.errors import ErrorCode, JobError
 from producer.contract.catalog import ModelSpec
 from worker.images.decode import decode_image, decode_levels
-from worker.images.geometry import Size
+from worker.images.levels import Size
 from worker.images.recipe import Recipe, find_recipe
 from worker.images.resize import resize_levels
 
@@ -80,9 +80,9 @@ class FastPreprocessor(Preprocessor):
 
     def prepare(self, content: bytes) -> Pixels:
         """See :class:`Preprocessor`; ``uint8`` levels ``[3, height, width]``."""
-        levels, size = decode_levels(content, self._max_pixels, self._needed)
-        resized = self._resized(size)
-        return {"pixel_values": resize_levels(levels, self._geometry, resized)}
+        decoded = decode_levels(content, self._max_pixels, self._needed)
+        self._check_size(decoded.size)
+        return {"pixel_values": resize_levels(decoded, self._geometry)}
 
     def finish(self, batch: Pixels) -> Pixels:
         """See :class:`Preprocessor`; ``float32`` of the shape ``[images, 3, height, width]``."""
@@ -92,7 +92,7 @@ class FastPreprocessor(Preprocessor):
         height, width = self._geometry.resized(size)
         return SPARE * height, SPARE * width
 
-    def _resized(self, size: Size) -> Size:
+    def _check_size(self, size: Size) -> None:
         height, width = self._geometry.resized(size)
         if height * width > self._max_pixels:  # one row of pixels, say, to the model's height
             raise JobError(
@@ -100,7 +100,6 @@ class FastPreprocessor(Preprocessor):
                 f"the image has more than {self._max_pixels:,} pixels when it is scaled to what "
                 "the model takes; crop it",
             )
-        return height, width
 
 
 def make_preprocessor(

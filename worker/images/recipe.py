@@ -11,14 +11,15 @@ import PIL.Image
 import torch
 
 from worker.images.affine import Affine, measure_affine
-from worker.images.geometry import Geometry, Size, geometries
+from worker.images.geometry import Geometry, geometries
+from worker.images.levels import Decoded, Levels, Size
 from worker.images.resize import resize_levels
 
 #: How far a recipe's levels may be from the processor's, of 255, at the worst pixel of a probe and
 #: on the average of its pixels. Releases of Pillow differ by as much, since some resize the height
 #: of some images first and round in between; another filter, or a crop one pixel off, differs by
 #: far more.
-MAX_DIFFERENCE, MEAN_DIFFERENCE = 8.0, 0.5
+MAX_DIFFERENCE, MEAN_DIFFERENCE = 16.0, 0.5
 
 # Heights and widths: larger and smaller than what models take, upright and lying, odd and tiny.
 _PROBE_SIZES: Sequence[Size] = (
@@ -80,18 +81,15 @@ def _answer(processor: Any, image: PIL.Image.Image) -> torch.Tensor:
     return torch.as_tensor(pixels[0])
 
 
-def _agrees(
-    recipe: Recipe, probe: np.ndarray[Any, np.dtype[np.uint8]], expected: torch.Tensor
-) -> bool:
-    size = (probe.shape[0], probe.shape[1])
-    levels = resize_levels(probe, recipe.geometry, recipe.geometry.resized(size))
+def _agrees(recipe: Recipe, probe: Levels, expected: torch.Tensor) -> bool:
+    levels = resize_levels(Decoded(probe, probe.shape[:2]), recipe.geometry)
     if levels.shape != expected.shape:
         return False
     difference = (levels[list(recipe.affine.order)] - expected).abs()
     return bool(difference.max() <= MAX_DIFFERENCE and difference.mean() <= MEAN_DIFFERENCE)
 
 
-def _probe(size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _probe(size: Size) -> Levels:
     """Noise on a slope: fine and coarse structure, and no two places alike."""
     height, width = size
     slope = np.add.outer(np.linspace(0, 64, height), np.linspace(0, 64, width))[..., None]

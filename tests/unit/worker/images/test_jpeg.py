@@ -13,11 +13,11 @@ PLAIN = encoded(picture(64, 48), "JPEG")
 
 
 def test_the_levels_are_those_of_the_image() -> None:
-    levels = decode_jpeg(PLAIN, (48, 64), (48, 64))
+    decoded = decode_jpeg(PLAIN, (48, 64), (48, 64))
 
-    assert levels is not None
-    assert levels.dtype == np.uint8
-    assert np.abs(levels.astype(int) - np.asarray(picture(64, 48), int)).mean() < 8
+    assert decoded is not None
+    assert decoded.levels.dtype == np.uint8
+    assert np.abs(decoded.levels.astype(int) - np.asarray(picture(64, 48), int)).mean() < 8
 
 
 @settings(max_examples=50, deadline=None)
@@ -28,42 +28,43 @@ def test_the_levels_are_those_of_the_image() -> None:
 def test_never_less_than_needed_is_decoded(size: tuple[int, int], needed: tuple[int, int]) -> None:
     content = encoded(picture(size[1], size[0]), "JPEG")
 
-    levels = decode_jpeg(content, size, needed)
+    decoded = decode_jpeg(content, size, needed)
 
-    assert levels is not None
-    height, width = levels.shape[:2]
-    if (height, width) != size:
+    assert decoded is not None
+    height, width = decoded.levels.shape[:2]
+    assert (height, width) == tuple(-(-side // decoded.fraction) for side in size)
+    if decoded.fraction > 1:
         assert height >= needed[0]
         assert width >= needed[1]
-        assert (height, width) in [tuple(-(-side // n) for side in size) for n in (2, 4, 8)]
 
 
 @pytest.mark.parametrize(
-    ("needed", "decoded"),
+    ("needed", "fraction"),
     [
-        ((301, 10), (600, 800)),
-        ((300, 10), (300, 400)),
-        ((150, 200), (150, 200)),
-        ((1, 1), (75, 100)),
+        ((301, 10), 1),
+        ((300, 10), 2),
+        ((150, 200), 4),
+        ((1, 1), 8),
     ],
 )
 def test_the_smallest_fraction_that_is_enough_is_decoded(
-    needed: tuple[int, int], decoded: tuple[int, int]
+    needed: tuple[int, int], fraction: int
 ) -> None:
-    levels = decode_jpeg(encoded(picture(800, 600), "JPEG"), (600, 800), needed)
+    decoded = decode_jpeg(encoded(picture(800, 600), "JPEG"), (600, 800), needed)
 
-    assert levels is not None
-    assert levels.shape[:2] == decoded
+    assert decoded is not None
+    assert (decoded.fraction, decoded.size) == (fraction, (600, 800))
+    assert decoded.levels.shape == (600 // fraction, 800 // fraction, 3)
 
 
 def test_a_fraction_looks_like_the_whole() -> None:
     source = picture(800, 600)
 
-    levels = decode_jpeg(encoded(source, "JPEG"), (600, 800), (150, 200))
+    decoded = decode_jpeg(encoded(source, "JPEG"), (600, 800), (150, 200))
 
     reduced = np.asarray(source.resize((200, 150), PIL.Image.Resampling.BOX), int)
-    assert levels is not None
-    assert np.abs(levels.astype(int) - reduced).mean() < 4
+    assert decoded is not None
+    assert np.abs(decoded.levels.astype(int) - reduced).mean() < 4
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from transformers import ViTImageProcessorPil
 
 from tests.support.images import picture
 from worker.images.geometry import Geometry
+from worker.images.levels import Decoded
 from worker.images.recipe import MAX_DIFFERENCE, MEAN_DIFFERENCE, find_recipe
 from worker.images.resize import resize_levels
 
@@ -65,7 +66,7 @@ def test_a_usual_processor_has_a_recipe_that_gives_its_answers(
 
     assert recipe is not None
     assert recipe.geometry == geometry
-    levels = resize_levels(np.array(image), geometry, geometry.resized((240, 300)))
+    levels = resize_levels(Decoded(np.array(image), (240, 300)), geometry)
     ours = recipe.affine.apply(levels)
     expected = theirs(images=image, return_tensors="pt")["pixel_values"][0]
     difference = (recipe.affine.invert(ours) - recipe.affine.invert(expected)).abs()
