@@ -55,7 +55,11 @@ class ImageEngine(Engine[Pixels, Logits]):
         return list(self._cores.map(self._pixels, [cast("Image", job.image) for job in jobs]))
 
     def forward(self, inputs: Sequence[Pixels]) -> list[Logits | JobError]:
-        """Run in one pass for each shape; logits have the shape ``[labels]`` each."""
+        """Run in one pass for each shape, or in several where the device has too little memory.
+
+        Returns:
+            logits of the shape ``[labels]`` each.
+        """
         by_shape: dict[tuple[torch.Size, ...], list[int]] = defaultdict(list)
         for index, item in enumerate(inputs):
             by_shape[tuple(tensor.shape for tensor in item.values())].append(index)
