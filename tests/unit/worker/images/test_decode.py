@@ -61,7 +61,15 @@ def tiff_bomb(size: int, tile: int) -> bytes:
     return b"II*\0" + start + data + struct.pack("<H", len(entries)) + directory + bytes(4)
 
 
+def jpeg_bomb() -> bytes:
+    """A JPEG whose header promises more than follows."""
+    content = encoded(picture(), "JPEG")
+    frame = content.index(b"\xff\xc0") + 5  # behind the marker, the length and the precision
+    return content[:frame] + struct.pack(">HH", HUGE, HUGE) + content[frame + 4 :]
+
+
 BOMBS = {
+    "JPEG": jpeg_bomb(),
     "PNG": png_bomb(),
     "PPM": b"P6 %d %d 255\n" % (HUGE, HUGE),
     "BMP": b"BM" + struct.pack("<IIIIiiHH", 60, 0, 54, 40, HUGE, HUGE, 1, 24) + bytes(30),
@@ -179,6 +187,7 @@ def test_a_bomb_is_refused_before_anything_is_decoded(
 
         return record
 
+    monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *given, **options: made.append((0, 0)))
     for name in ["fill", "new"]:  # what Pillow's plugins take memory for pixels with
         monkeypatch.setattr(PIL.Image.core, name, recording(getattr(PIL.Image.core, name)))
 
