@@ -73,6 +73,9 @@ class ModelSpec(BaseModel):
         description="The most tokens, padding included, in one forward pass (texts); "
         "by default measured when the model is first loaded on a kind of device.",
     )
+    exact: bool = Field(
+        False, description="Take the checkpoint's own image processor, slower (images)."
+    )
 
     _folder: Path | None = PrivateAttr(None)
 

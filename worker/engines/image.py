@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import torch
+from celery.utils.log import get_logger
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from db.errors import JobError
@@ -17,14 +18,16 @@ from producer.contract.catalog import ModelSpec
 from producer.contract.job import Image, Job
 from worker.engines import checkpoint
 from worker.engines.base import Engine
-from worker.engines.labels import LabelDecoder, Logits
-from worker.images.decode import decode_image
+from worker.engines.labels import LabelDecoder
+from worker.engines.transfer import Upload
 from worker.images.fetch import ImageFetcher
+from worker.images.preprocess import Pixels, make_preprocessor
+from worker.stages.isolate import out_of_memory
 
-Pixels = dict[str, torch.Tensor]
+logger = get_logger(__name__)
 
 
-class ImageEngine(Engine[Pixels, Logits]):
+class ImageEngine(Engine[Pixels, torch.Tensor]):
     """``image-classification`` with any ``AutoModelForImageClassification``.
 
     Parameters:
@@ -39,52 +42,96 @@ class ImageEngine(Engine[Pixels, Logits]):
         super().__init__(spec)
         device = checkpoint.choose_device(spec)
         self._model = checkpoint.load_model(AutoModelForImageClassification, spec, device)
-        self._processor = checkpoint.load_companion(AutoImageProcessor, spec)
+        if spec.compile:
+            self._model.compile(dynamic=True)  # one program for passes of all sizes
+        processor = checkpoint.load_companion(AutoImageProcessor, spec)
+        self._preprocessor = make_preprocessor(spec, processor, max_pixels, device)
         self._decoder = LabelDecoder(self._model.config)
         self._fetcher = fetcher
-        self._max_pixels = max_pixels
-        self._cores = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
-        self._torch_device = device
+        self._max_images_a_pass = spec.group_size
+        self._cores = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+        self._upload = Upload(device)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
 
     def prepare(self, jobs: Sequence[Job]) -> list[Pixels | JobError]:
-        """Fetch, decode and preprocess, to the tensors that the model takes, one image each."""
+        """Fetch, decode and bring to size, on all cores; see :class:`Preprocessor`."""
         return list(self._cores.map(self._pixels, [cast("Image", job.image) for job in jobs]))
 
-    def forward(self, inputs: Sequence[Pixels]) -> list[Logits | JobError]:
-        """Run in one pass for each shape; logits have the shape ``[labels]`` each."""
+    def forward(self, inputs: Sequence[Pixels]) -> list[torch.Tensor | JobError]:
+        """Run in one pass for each shape; logits have the shape ``[labels]`` each.
+
+        On CUDA they may still be under way: :meth:`decode` waits for them, so that the device has
+        its next group by then.
+        """
         by_shape: dict[tuple[torch.Size, ...], list[int]] = defaultdict(list)
         for index, item in enumerate(inputs):
             by_shape[tuple(tensor.shape for tensor in item.values())].append(index)
-        logits: list[Logits | JobError | None] = [None] * len(inputs)
+        logits: list[torch.Tensor | JobError | None] = [None] * len(inputs)
         for indices in by_shape.values():
-            rows = self._run([inputs[i] for i in indices])
+            rows = self._run_in_passes([inputs[i] for i in indices])
             for index, row in zip(indices, rows, strict=True):
                 logits[index] = row
-        return cast("list[Logits | JobError]", logits)
+        return cast("list[torch.Tensor | JobError]", logits)
 
     def decode(
-        self, outputs: Sequence[Logits], top_k: Sequence[int]
+        self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
         """See :class:`~worker.engines.labels.LabelDecoder`."""
-        return self._decoder.decode(outputs, top_k)
+        return self._decoder.decode(list(torch.stack(list(outputs)).float().cpu().numpy()), top_k)
 
     def _pixels(self, reference: Image) -> Pixels | JobError:
         try:
-            image = decode_image(self._fetcher.fetch(reference), self._max_pixels)
+            return self._preprocessor.prepare(self._fetcher.fetch(reference))
         except JobError as error:
             return error
-        processed = self._processor(images=image, return_tensors="pt")
-        return {name: tensor[0] for name, tensor in processed.items()}
 
-    def _run(self, inputs: Sequence[Pixels]) -> Logits:
-        with torch.inference_mode():
-            batch = {name: self._stack([item[name] for item in inputs]) for name in inputs[0]}
-            logits = self._model(**batch).logits
-            return cast("Logits", logits.float().cpu().numpy())
+    def _run_in_passes(self, inputs: Sequence[Pixels]) -> list[torch.Tensor | JobError]:
+        """Run images of one shape, in no more at once than the device was found to have room for.
 
-    def _stack(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        stacked = torch.stack(list(tensors))
-        dtype = self._model.dtype if stacked.is_floating_point() else stacked.dtype
-        return stacked.to(self._torch_device, dtype)
+        The limit is halved whenever the memory runs out, and stays so while the process lives.
+        """
+        rows: list[torch.Tensor | JobError] = []
+        while len(rows) < len(inputs):
+            images = inputs[len(rows) : len(rows) + self._max_images_a_pass]
+            if (logits := self._run_if_it_fits(images)) is not None:
+                rows.extend(logits)
+            elif len(images) == 1:
+                rows.append(out_of_memory())
+            else:
+                self._max_images_a_pass = len(images) // 2
+                logger.warning(
+                    "%s: %d images at once are too many for the memory of %s; now at most %d",
+                    self.spec.checkpoint,
+                    len(images),
+                    self.device,
+                    self._max_images_a_pass,
+                )
+        return rows
+
+    def _run_if_it_fits(self, images: Sequence[Pixels]) -> torch.Tensor | None:
+        try:
+            return self._run(images)
+        except torch.OutOfMemoryError:
+            pass  # what the pass had allocated is only let go with the error
+        torch.cuda.empty_cache()
+        return None
+
+    @torch.inference_mode()
+    def _run(self, images: Sequence[Pixels]) -> torch.Tensor:
+        batch = {
+            name: self._upload(torch.stack([image[name] for image in images])) for name in images[0]
+        }
+        finished = self._preprocessor.finish(batch)
+        inputs = {name: self._cast(tensor) for name, tensor in finished.items()}
+        return cast("torch.Tensor", self._model(**inputs).logits)
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

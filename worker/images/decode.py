@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 from PIL import TiffImagePlugin, UnidentifiedImageError
 
 from db.errors import ErrorCode, JobError
+from worker.images.jpeg import decode_jpeg
+from worker.images.levels import Decoded, Size
 
 # What a build of Pillow lacks (AVIF, WebP) it does not register.
 PIL.Image.init()
@@ -23,6 +28,7 @@ _FORMATS = tuple(
 warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF
+_ORIENTATION, _TURNED = 0x0112, range(2, 9)  # tag of EXIF; 1 is upright
 
 
 def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
@@ -34,13 +40,53 @@ def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
     Raises:
         JobError: it is no image of a known format, is damaged, or is too large.
     """
+    with _opened(content, max_pixels) as image:
+        return _upright(image)
+
+
+def decode_levels(content: bytes, max_pixels: int, needed: Callable[[Size], Size]) -> Decoded:
+    """Decode a file to RGB levels, upright; a JPEG by the faster decoder where that is sure of it.
+
+    Parameters:
+        max_pixels: the largest width × height, read from the header before anything is decoded.
+        needed: the least size of use, given the image's own; a JPEG may be decoded at a fraction
+            of its size, but never below this.
+
+    Raises:
+        JobError: it is no image of a known format, is damaged, or is too large.
+    """
+    with _opened(content, max_pixels) as image:
+        if _is_plain_jpeg(image):
+            size = (image.height, image.width)
+            if (decoded := decode_jpeg(content, size, needed(size))) is not None:
+                return decoded
+        levels = np.array(_upright(image))
+        return Decoded(levels, levels.shape[:2])
+
+
+def _is_plain_jpeg(image: PIL.Image.Image) -> bool:
+    """Whether both decoders see the same in it: in grey or YCbCr, one picture, not turned."""
+    return (
+        image.format == "JPEG"
+        and image.mode in {"L", "RGB"}
+        and image.getexif().get(_ORIENTATION) not in _TURNED
+    )
+
+
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    return PIL.ImageOps.exif_transpose(image).convert("RGB")
+
+
+@contextmanager
+def _opened(content: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
+    """The image with its header read; what is raised while it is used becomes a job's error."""
     # Some plugins take memory while they open a file; this is the limit that they obey.
     PIL.Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if max(image.width * image.height, _tile_pixels(image)) > max_pixels:
                 raise _too_large(max_pixels)
-            return PIL.ImageOps.exif_transpose(image).convert("RGB")
+            yield image
     except UnidentifiedImageError as error:
         raise JobError(
             ErrorCode.IMAGE_UNREADABLE,

@@ -55,13 +55,18 @@ def _failure(error: Exception) -> JobError:
     logger.warning("a batched step raised %s at %s:%s", name, frame.filename, frame.lineno)
     if name == "OutOfMemoryError":
         _free_device_memory()
-        return JobError(
-            ErrorCode.OUT_OF_MEMORY,
-            "the device has too little memory for this job alone; use a larger one",
-        )
+        return out_of_memory()
     return JobError(
         ErrorCode.MODEL_FAILED,
         f"the model raised {name} for this job alone; the worker's log says where",
+    )
+
+
+def out_of_memory() -> JobError:
+    """The error of a job that does not fit on the device alone."""
+    return JobError(
+        ErrorCode.OUT_OF_MEMORY,
+        "the device has too little memory for this job alone; use a larger one",
     )
 
 

@@ -18,6 +18,9 @@ from transformers import (
 from producer.client import NewJob
 from producer.contract.catalog import ModelSpec
 from producer.contract.job import parse_job
+from tests.support.answers import answers, image_engine
+from tests.support.checkpoints import save_image_checkpoint
+from tests.support.images import encoded, inline_job, picture
 from tests.support.worker import Workers
 from worker.engines.text import TextEngine
 
@@ -73,6 +76,16 @@ def test_the_default_on_cuda_is_half_precision_and_near(checkpoint: Path) -> Non
     assert next(engine._model.parameters()).dtype in (torch.bfloat16, torch.float16)
     for expected, found in zip(labels(checkpoint, device="cpu"), labels(checkpoint), strict=True):
         assert found == pytest.approx(expected, abs=0.05)
+
+
+def test_images_on_cuda_are_near_those_on_the_cpu(tmp_path: Path) -> None:
+    folder = save_image_checkpoint(tmp_path, "vit")
+    jobs = [inline_job(encoded(picture(seed=seed), "JPEG")) for seed in range(20)]
+    on_cpu = answers(image_engine(folder), jobs)
+    on_cuda = answers(image_engine(folder, device="cuda", dtype="float32"), jobs)
+    for expected, found in zip(on_cpu, on_cuda, strict=True):
+        scores = {each["label"]: each["score"] for each in expected}
+        assert {each["label"]: each["score"] for each in found} == pytest.approx(scores, abs=0.01)
 
 
 def test_a_whole_worker_on_cuda(workers: Workers, checkpoint: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images: labels and scores are those of ``transformers.pipeline`` on the same checkpoint."""
+"""Exact images: labels and scores are those of ``transformers.pipeline`` on the same checkpoint."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_a_group_of_images_has_the_scores_of_the_pipeline(family: str, tmp_path:
     folder = save_image_checkpoint(tmp_path, family)
     pipeline = image_pipeline(folder)
 
-    ours = answers(image_engine(folder), [inline_job(content) for content in FILES.values()])
+    ours = answers(
+        image_engine(folder, exact=True), [inline_job(content) for content in FILES.values()]
+    )
 
     assert_varied(ours)
     assert_same(ours, [pipeline(opened(content), top_k=ALL) for content in FILES.values()])
@@ -81,7 +83,9 @@ def test_each_kind_of_problem_has_the_scores_of_the_pipeline(
     folder = save_image_checkpoint(tmp_path, "vit", labels=labels, problem_type=problem_type)
     pipeline = image_pipeline(folder)
 
-    ours = answers(image_engine(folder), [inline_job(content) for content in FILES.values()])
+    ours = answers(
+        image_engine(folder, exact=True), [inline_job(content) for content in FILES.values()]
+    )
 
     assert_varied(ours)
     assert_same(ours, [pipeline(opened(content), top_k=ALL) for content in FILES.values()])
@@ -93,7 +97,7 @@ def test_top_k_keeps_as_many_labels_as_the_pipeline(top_k: int, tmp_path: Path) 
     pipeline = image_pipeline(folder)
     content = FILES["RGB PNG"]
 
-    ours = answers(image_engine(folder), [inline_job(content)], top_k)
+    ours = answers(image_engine(folder, exact=True), [inline_job(content)], top_k)
 
     assert_same(ours, [pipeline(opened(content), top_k=top_k)])
 
@@ -105,7 +109,7 @@ def test_an_image_by_reference_has_the_scores_of_the_pipeline(tmp_path: Path) ->
     file.write_bytes(FILES["EXIF orientation 6"])
     pipeline = image_pipeline(folder)
 
-    ours = answers(image_engine(folder, root=file.parent), [uri_job(file.name)])
+    ours = answers(image_engine(folder, root=file.parent, exact=True), [uri_job(file.name)])
 
     assert_same(ours, [pipeline(str(file), top_k=ALL)])
 
@@ -118,6 +122,6 @@ def test_a_palette_with_degrees_of_transparency_has_the_scores_of_the_pipeline(
     folder = save_image_checkpoint(tmp_path, "vit")
     pipeline = image_pipeline(folder)
 
-    ours = answers(image_engine(folder), [inline_job(content)])
+    ours = answers(image_engine(folder, exact=True), [inline_job(content)])
 
     assert_same(ours, [pipeline(opened(content), top_k=ALL)])

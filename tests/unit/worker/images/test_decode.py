@@ -3,7 +3,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from db.errors import ErrorCode, JobError
 from tests.support.images import encoded, picture, turned
-from worker.images.decode import decode_image
+from worker.images.decode import decode_image, decode_levels
 
 MAX_PIXELS = 1_000_000
 
@@ -62,7 +61,15 @@ def tiff_bomb(size: int, tile: int) -> bytes:
     return b"II*\0" + start + data + struct.pack("<H", len(entries)) + directory + bytes(4)
 
 
+def jpeg_bomb() -> bytes:
+    """A JPEG whose header promises more than follows."""
+    content = encoded(picture(), "JPEG")
+    frame = content.index(b"\xff\xc0") + 5  # behind the marker, the length and the precision
+    return content[:frame] + struct.pack(">HH", HUGE, HUGE) + content[frame + 4 :]
+
+
 BOMBS = {
+    "JPEG": jpeg_bomb(),
     "PNG": png_bomb(),
     "PPM": b"P6 %d %d 255\n" % (HUGE, HUGE),
     "BMP": b"BM" + struct.pack("<IIIIiiHH", 60, 0, 54, 40, HUGE, HUGE, 1, 24) + bytes(30),
@@ -75,10 +82,18 @@ BOMBS = {
 
 
 def refusal(content: bytes, max_pixels: int = MAX_PIXELS) -> JobError:
-    """The error that a file is refused with."""
-    with pytest.raises(JobError) as caught:
+    """The error that a file is refused with, whichever way it is decoded."""
+    with pytest.raises(JobError) as exactly:
         decode_image(content, max_pixels)
-    return caught.value
+    with pytest.raises(JobError) as fast:
+        decode_levels(content, max_pixels, whole)
+    assert (fast.value.code, fast.value.message) == (exactly.value.code, exactly.value.message)
+    return fast.value
+
+
+def whole(size: tuple[int, int]) -> tuple[int, int]:
+    """Of every image, all its pixels."""
+    return size
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
@@ -172,6 +187,7 @@ def test_a_bomb_is_refused_before_anything_is_decoded(
 
         return record
 
+    monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *given, **options: made.append((0, 0)))
     for name in ["fill", "new"]:  # what Pillow's plugins take memory for pixels with
         monkeypatch.setattr(PIL.Image.core, name, recording(getattr(PIL.Image.core, name)))
 
@@ -222,6 +238,50 @@ def test_a_damaged_file_is_told_from_an_unknown_one() -> None:
     assert "damaged" in refusal(content[: len(content) // 2]).message
 
 
+LIKE = {
+    "RGB PNG": encoded(picture()),
+    "palette PNG": encoded(picture(mode="P")),
+    "RGBA PNG": encoded(picture(mode="RGBA")),
+    "JPEG": encoded(picture(), "JPEG"),
+    "fine JPEG": encoded(picture(), "JPEG", quality=98, subsampling=0),
+    "progressive JPEG": encoded(picture(333, 251), "JPEG", progressive=True),
+    "greyscale JPEG": encoded(picture(mode="L"), "JPEG"),
+    "JPEG in RGB": encoded(picture(), "JPEG", keep_rgb=True),
+    "CMYK JPEG": encoded(picture(mode="CMYK"), "JPEG"),
+    "JPEG of one pixel": encoded(picture(1, 1), "JPEG"),
+    "JPEG of odd sides": encoded(picture(333, 251), "JPEG"),
+    "JPEG with bytes behind it": encoded(picture(), "JPEG") + b"behind",
+    "MPO": encoded(picture(), "MPO", save_all=True, append_images=[picture(seed=1)]),
+    **{f"JPEG of orientation {turn}": turned(turn) for turn in range(1, 9)},
+    "JPEG of no known orientation": turned(9),
+    "PNG of orientation 6": turned(6, "PNG"),
+}
+
+
+@pytest.mark.parametrize("kind", LIKE)
+def test_at_its_whole_size_a_file_has_the_same_levels_in_both_ways(kind: str) -> None:
+    image = decode_image(LIKE[kind], MAX_PIXELS)
+
+    decoded = decode_levels(LIKE[kind], MAX_PIXELS, whole)
+
+    assert decoded.size == (image.height, image.width)
+    np.testing.assert_array_equal(decoded.levels, np.asarray(image))
+
+
+def test_of_a_jpeg_of_which_less_is_needed_a_fraction_is_decoded() -> None:
+    decoded = decode_levels(encoded(picture(402, 302), "JPEG"), MAX_PIXELS, lambda _: (100, 100))
+
+    assert decoded.size == (302, 402)
+    assert decoded.levels.shape == (151, 201, 3)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_jpeg_is_decoded_whole(orientation: int) -> None:
+    decoded = decode_levels(turned(orientation), MAX_PIXELS, lambda _: (4, 4))
+
+    assert decoded.levels.shape[:2] == decoded.size
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @settings(max_examples=100, deadline=None)
 @given(
@@ -238,5 +298,12 @@ def test_damage_anywhere_gives_an_image_or_an_error_of_the_job(
     start = int(len(content) * place)
     content[start : start + len(noise)] = noise
 
-    with suppress(JobError):
-        assert decode_image(bytes(content), MAX_PIXELS).mode == "RGB"
+    codes = []
+    for decode in (decode_image, lambda *given: decode_levels(*given, whole)):
+        try:
+            decode(bytes(content), MAX_PIXELS)
+            codes.append(None)
+        except JobError as error:
+            codes.append(error.code)
+
+    assert codes[0] == codes[1]
