@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ class Kind(StrEnum):
     POSTGRESQL = "postgresql"
 
 
+class Choice(StrEnum):
+    """Which databases to measure on."""
+
+    SQLITE = Kind.SQLITE
+    POSTGRESQL = Kind.POSTGRESQL
+    BOTH = "both"
+
+    def includes(self, kind: Kind) -> bool:
+        """Whether that database was chosen."""
+        return self.value in (kind, "both")
+
+
 class Database(ABC):
     """One migrated database, looked at through a connection of our own."""
 
@@ -37,6 +50,11 @@ class Database(ABC):
     def count(self) -> int:
         """How many results there are."""
         return int(self._query("SELECT count(*) FROM results")[0][0])
+
+    def failures(self) -> list[str]:
+        """The error codes of all results that failed."""
+        query = "SELECT error_code FROM results WHERE status = 'failed'"
+        return [row[0] for row in self._query(query)]
 
     def succeeded(self) -> list[str]:
         """The ids of all results that succeeded."""
@@ -161,3 +179,23 @@ class PostgresDatabases(Databases):
     def _connect(self) -> psycopg.Connection:
         url = self._url.render_as_string(hide_password=False)
         return psycopg.connect(url, autocommit=True)
+
+
+@contextmanager
+def chosen_databases(choice: Choice, *, fsync: bool) -> Iterator[list[Databases]]:
+    """The databases that were chosen, for as long as the block lasts."""
+    with ExitStack() as stack:
+        databases: list[Databases] = []
+        if choice.includes(Kind.SQLITE):
+            databases.append(stack.enter_context(sqlite_databases()))
+        if choice.includes(Kind.POSTGRESQL):
+            server = stack.enter_context(PostgresServer(durable=fsync))
+            databases.append(PostgresDatabases(server))
+        yield databases
+
+
+@contextmanager
+def sqlite_databases() -> Iterator[SqliteDatabases]:
+    """Files in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder:
+        yield SqliteDatabases(Path(folder))

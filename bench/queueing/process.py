@@ -13,7 +13,7 @@ from typing import Self
 
 import psutil
 
-from bench.queueing.errors import BenchmarkError
+from bench.errors import BenchmarkError
 from embedded.process import exited_within, launcher, parent_death, tail
 
 _ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 import redis
 
 from bench.queueing.databases import Database
-from bench.queueing.errors import BenchmarkError
+from bench.errors import BenchmarkError
 from bench.queueing.stock import Sender
-from bench.queueing.texts import texts
+from bench.queueing.messages import messages
 from producer.client import BLOCK_SIZE, Client, NewJob
 from producer.contract.job import parse_job
 from producer.ids import new_id
@@ -65,8 +65,8 @@ class Publishing:
             return self._rate(sender.send_batch)
 
     def _rate(self, send: Callable[[Sequence[str]], object]) -> float:
-        send(texts(1))  # opens its connections
-        some = texts(self._jobs)
+        send(messages(1))  # opens its connections
+        some = messages(self._jobs)
         with redis.Redis.from_url(self._url) as broker:
             broker.delete(_QUEUE)
             start = time.perf_counter()

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 
 import redis
 
+from bench.options import Log
 from bench.queueing.databases import Database, Databases
-from bench.queueing.ours import OurSide
+from bench.queueing.messages import messages
+from bench.queueing.ours import OurSide, costless_model
 from bench.queueing.publishing import Publishing
-from bench.queueing.report import Measure
 from bench.queueing.side import Side
 from bench.queueing.stock import POOLS, Pool, StockCelery
-from bench.queueing.trial import Figures, run_trial
+from bench.queueing.trial import Figures, Load, run_trial
+from bench.report import Measure
 
+_WARM_UP_JOBS = 500
 _LONE_JOBS = 200
+_RATE_GOAL, _PUBLISHING_GOAL = 15, 8
 
 MakeSide = Callable[[Database], Side]
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,11 @@ class Rounds:
             databases.fresh() as database,
             make(database) as side,
         ):
-            return run_trial(side, broker, database, jobs=jobs, lone_jobs=lone_jobs)
+            load = Load(messages(jobs), messages(_WARM_UP_JOBS), messages(lone_jobs))
+            return run_trial(side, broker, database, load)
 
     def _ours(self, database: Database) -> Side:
-        return OurSide(self.broker_url, database.url, self.group_size)
+        return OurSide(self.broker_url, database.url, costless_model(self.group_size))
 
     def _peer(self, pool: Pool) -> MakeSide:
         return lambda database: StockCelery(self.broker_url, database.url, pool)
@@ -93,10 +97,10 @@ class _TrialMeasures:
 
     def __init__(self, databases: Databases) -> None:
         kind = databases.kind
-        self._rate = Measure("queue to rows", "jobs/s", kind)
-        self._cpu = Measure("worker's CPU time", "µs/job", kind)
-        self._p50 = Measure("latency, median", "ms", kind)
-        self._p99 = Measure("latency, 99th percentile", "ms", kind)
+        self._rate = Measure(f"{kind}: queue to rows", "jobs/s", "Celery", _RATE_GOAL)
+        self._cpu = Measure(f"{kind}: worker's CPU time", "µs/job", "Celery")
+        self._p50 = Measure(f"{kind}: latency, median", "ms", "Celery")
+        self._p99 = Measure(f"{kind}: latency, 99th percentile", "ms", "Celery")
 
     @property
     def measures(self) -> list[Measure]:
@@ -114,10 +118,10 @@ class _PublishingMeasures:
 
     def __init__(self, databases: Sequence[Databases]) -> None:
         self._with_ledger = {
-            each: Measure("submit_many : send_task", "jobs/s", each.kind) for each in databases
+            each: Measure(f"{each.kind}: submit_many", "jobs/s", "send_task") for each in databases
         }
-        self._alone = Measure("Publisher : send_task", "jobs/s")
-        self._batch = Measure("Publisher : send_task in a batch", "jobs/s")
+        self._alone = Measure("Publisher", "jobs/s", "send_task", _PUBLISHING_GOAL)
+        self._batch = Measure("Publisher", "jobs/s", "send_task in a batch")
 
     @property
     def measures(self) -> list[Measure]:

@@ -1,0 +1,94 @@
+"""The plot: ours and the peers' side by side."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report import Curve, Measure, Report
+from db.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLUMNS = 3
+_OURS, _THEIRS = "#2a6f97", "#adb5bd"
+
+
+def require_matplotlib() -> None:
+    """Say early that no plot can be drawn.
+
+    Raises:
+        ConfigurationError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise ConfigurationError("a plot needs matplotlib: pip install 'labelmill[bench]'")
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw a panel for each measure that has a peer, and for each curve; nothing if there is none.
+
+    Parameters:
+        path: its suffix (.png, .svg) is the format.
+
+    Raises:
+        ConfigurationError: matplotlib is not installed, or does not write this format.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    panels: list[Callable[[Axes], None]] = [
+        *(_bars(each) for each in report.measures if each.peer),
+        *(_curve(each) for each in report.curves),
+    ]
+    if not panels:
+        return
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    # Not through pyplot, which would look for a screen.
+    figure = Figure(figsize=(5.2 * columns, 2.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for index, axes in enumerate(grid.flat):
+        if index < len(panels):
+            panels[index](axes)
+        else:
+            axes.axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(path, dpi=120)
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _bars(measure: Measure) -> Callable[[Axes], None]:
+    """Medians as bars, with the least and the greatest."""
+
+    def panel(axes: Axes) -> None:
+        sides = {"Labelmill": measure.ours, measure.peer_name: measure.peer}
+        medians = [statistics.median(values) for values in sides.values()]
+        below = [median - min(values) for median, values in zip(medians, sides.values(), strict=True)]
+        above = [max(values) - median for median, values in zip(medians, sides.values(), strict=True)]
+        axes.barh(
+            list(sides), medians, xerr=[below, above], color=[_OURS, _THEIRS], capsize=3, height=0.6
+        )
+        axes.invert_yaxis()
+        axes.set_xlabel(measure.unit)
+        axes.set_title(
+            f"{measure.what}: {statistics.median(measure.ratios):.2g}×", fontsize="medium"
+        )
+
+    return panel
+
+
+def _curve(curve: Curve) -> Callable[[Axes], None]:
+    def panel(axes: Axes) -> None:
+        axes.plot(*zip(*curve.points, strict=True), color=_OURS)
+        axes.set_xlabel(curve.x)
+        axes.set_ylabel(curve.y)
+        axes.set_ylim(bottom=0)
+        axes.set_title(curve.title, fontsize="medium")
+
+    return panel
