@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Timed(Generic[T]):
+    """What came out, and how long it took."""
+
+    value: T
+    seconds: float
+
+
+def timed(action: Callable[[], T]) -> Timed[T]:
+    """Run it by the clock on the wall."""
+    start = time.perf_counter()
+    value = action()
+    return Timed(value, time.perf_counter() - start)
 
 
 def take_turns(sides: Mapping[str, Callable[[], T]], repeats: int) -> Iterator[dict[str, T]]:
@@ -17,10 +33,3 @@ def take_turns(sides: Mapping[str, Callable[[], T]], repeats: int) -> Iterator[d
     for repeat in range(repeats):
         order = list(sides) if repeat % 2 == 0 else list(reversed(sides))
         yield {name: sides[name]() for name in order}
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
