@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from bench import plot
+from bench.cores import use_threads
 from bench.options import Options
 from bench.queueing.databases import Choice
 from bench.report import Report, as_table
@@ -56,6 +57,9 @@ def main(
     ] = 128,
     jobs: Annotated[int, typer.Option(min=1, help="No-op jobs of a trial of the queue.")] = 20_000,
     database: Annotated[Choice, typer.Option(help="Where the queue's rows go.")] = Choice.BOTH,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of torch, on both sides; by default its own choice.")
+    ] = None,
     fsync: Annotated[
         bool, typer.Option(help="Let PostgreSQL wait for the disk at each commit.")
     ] = False,
@@ -64,8 +68,10 @@ def main(
     """Measure Labelmill against its peers, in one run each part."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is still cleaned up
     plot.require_matplotlib()
+    if threads or smoke:
+        use_threads(threads or 1)
     options = Options(
-        repeats=repeats,
+        repeats=1 if smoke else repeats,
         smoke=smoke,
         data=data,
         text_column=text_column,

@@ -11,6 +11,8 @@ from transformers import PretrainedConfig
 
 from bench import vocabulary
 
+transformers.utils.logging.disable_progress_bar()
+
 _LABELS = 4
 
 #: A word that the tokenizer knows and no embedding has: a text with it makes the model raise.

@@ -57,6 +57,10 @@ class WorkerProcess:
         times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
         return float(sum(each.user + each.system for each in times))
 
+    def memory(self) -> int:
+        """Its resident memory, in bytes."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
