@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import importlib
 import signal
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bench import plot
+from bench.console import RESULTS, console, log, show
 from bench.cores import use_threads
 from bench.options import Options
 from bench.queueing.databases import Choice
-from bench.report import Report, as_table
+from bench.report import Report
 from db.errors import LabelmillError
-
-_RESULTS = Path(__file__).parent / "results"
-
-_WIDTH = 130  # of a log, which has none of its own
-
-console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
 
 
 class Part(StrEnum):
@@ -39,6 +32,10 @@ class Part(StrEnum):
     RAY = "ray"
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     parts: Annotated[
         list[Part] | None, typer.Argument(help="What to measure; all by default.")
@@ -63,11 +60,11 @@ def main(
     fsync: Annotated[
         bool, typer.Option(help="Let PostgreSQL wait for the disk at each commit.")
     ] = False,
-    results: Annotated[Path, typer.Option(help="The folder for JSON files and plots.")] = _RESULTS,
+    results: Annotated[Path, typer.Option(help="The folder for JSON files and plots.")] = RESULTS,
 ) -> None:
     """Measure Labelmill against its peers, in one run each part."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is still cleaned up
-    plot.require_matplotlib()
+    plot.check(results / "all.png")
     if threads or smoke:
         use_threads(threads or 1)
     options = Options(
@@ -83,7 +80,7 @@ def main(
     for part in parts or list(Part):
         console.rule(str(part))
         report: Report = importlib.import_module(f"bench.{_MODULES.get(part, part)}").run(
-            options, lambda line: console.print(f"[dim]{line}[/]", highlight=False)
+            options, log
         )
         report.write(results / f"{part}.json")
         plot.draw(report, results / f"{part}.png")
@@ -93,20 +90,9 @@ def main(
 _MODULES = {Part.RAY: "ray_data"}  # a module called ray would be taken for the peer itself
 
 
-def show(report: Report) -> None:
-    """Print a report."""
-    title = f"{report.part}, SMOKE SIZES" if report.options.get("smoke") else report.part
-    if report.measures:
-        console.print(as_table(title, report.measures))
-    for note in report.notes:
-        console.print(note, highlight=False)
-    measured_on = ", ".join(f"{name} {value}" for name, value in report.measured_on.items())
-    console.print(f"[dim]{measured_on}[/]", highlight=False)
-
-
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        app(prog_name="python -m bench")
     except LabelmillError as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False)
         raise SystemExit(1) from None

@@ -26,7 +26,7 @@ from bench import checkpoints, inputs, models
 from bench.cores import one_core
 from bench.facts import MODEL_PACKAGES, facts
 from bench.options import Log, Options
-from bench.peers import BATCH, Answers, ImagePipeline, agreement
+from bench.peers import BATCH, Answers, ImagePipeline, agreement, largest_difference
 from bench.report import Measure, Report
 from bench.turns import Timed, take_turns, timed
 from worker.engines.load import AnyEngine
@@ -53,8 +53,7 @@ def run(options: Options, log: Log) -> Report:
         "images",
         [],
         options.as_json(),
-        facts(*MODEL_PACKAGES, "simplejpeg", "torchvision")
-        | {"threads": torch.get_num_threads()},
+        facts(*MODEL_PACKAGES, "simplejpeg", "torchvision") | {"threads": torch.get_num_threads()},
     )
     with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as name:
         folder = Path(name)
@@ -141,18 +140,12 @@ def _engine(
         usual.add(rates["ours"], rates["batched"])
         loaders.add(rates["ours"], rates["loaders"])
         same.add(agreement(taken["ours"].value, taken["batched"].value))
-        log("ViT tiny, images/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
-    notes.append(f"largest difference of a score: {_apart(taken):.1e}")
+        log(
+            "ViT tiny, images/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+        )
+    apart = largest_difference(taken["ours"].value, taken["batched"].value)
+    notes.append(f"largest difference of a score: {apart:.1e}")
     return [usual, loaders, same]
-
-
-def _apart(taken: dict[str, Timed[Answers]]) -> float:
-    pairs = zip(taken["ours"].value, taken["batched"].value, strict=True)
-    return max(
-        abs(each["score"] - {a["label"]: a["score"] for a in their}[each["label"]])
-        for our, their in pairs
-        for each in our
-    )
 
 
 def _cpu_seconds(action: Callable[[], object]) -> float:

@@ -33,7 +33,9 @@ def run(options: Options, log: Log) -> Report:
     """Watch one worker."""
     jobs = options.pick(_FULL_JOBS, _SMOKE_JOBS)
     different = inputs.texts(min(jobs, _DIFFERENT_TEXTS), mean=_TOKENS, longest=4 * _TOKENS)
-    texts = [f"{text} {number}" for number in range(-(-jobs // len(different))) for text in different]
+    texts = [
+        f"{text} {number}" for number in range(-(-jobs // len(different))) for text in different
+    ]
     points: list[tuple[float, float]] = []
 
     def look(watch: Watch, workers: Sequence[WorkerProcess]) -> None:

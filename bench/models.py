@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -55,9 +56,21 @@ def run(engine: AnyEngine, jobs: Sequence[Job], group_size: int | None = None) -
     answers: Answers = []
     for group in groups(jobs, group_size or engine.spec.group_size):
         inputs = engine.prepare(group)
-        outputs = engine.forward(_all_done(inputs))
-        answers += _all_done(engine.decode(_all_done(outputs), [_ALL] * len(group)))
+        outputs = engine.forward(all_done(inputs))
+        answers += all_done(engine.decode(all_done(outputs), [_ALL] * len(group)))
     return answers
+
+
+def run_overlapped(engine: AnyEngine, jobs: Sequence[Job]) -> Answers:
+    """As :func:`run`, with each step in a thread of its own, as in a worker."""
+    with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as decoding:
+        chunks = groups(jobs, engine.spec.group_size)
+        prepared = [preparing.submit(engine.prepare, group) for group in chunks]
+        decoded = []
+        for each in prepared:
+            outputs = all_done(engine.forward(all_done(each.result())))
+            decoded.append(decoding.submit(engine.decode, outputs, [_ALL] * len(outputs)))
+        return [answer for each in decoded for answer in all_done(each.result())]
 
 
 def groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -65,14 +78,19 @@ def groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _all_done(answers: Sequence[T | JobError]) -> list[T]:
+def all_done(answers: Sequence[T | JobError]) -> list[T]:
+    """The answers, of which none may be an error.
+
+    Raises:
+        BenchmarkError: one is.
+    """
     for answer in answers:
         if isinstance(answer, JobError):
             raise BenchmarkError(f"a job failed: {answer}")
     return cast("list[T]", list(answers))
 
 
-def token_count(tokenizer: Any, texts: Sequence[str], max_length: int) -> int:
+def token_count(tokenizer: Any, texts: Sequence[str]) -> int:
     """How many tokens the texts have together, truncated as for the model."""
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_length)
+    encoded = tokenizer(list(texts), truncation=True)
     return sum(len(ids) for ids in encoded["input_ids"])

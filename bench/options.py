@@ -43,4 +43,6 @@ class Options:
 
     def as_json(self) -> dict[str, object]:
         """For the report."""
-        return {name: str(value) if name == "data" else value for name, value in asdict(self).items()}
+        return {
+            name: str(value) if name == "data" else value for name, value in asdict(self).items()
+        }

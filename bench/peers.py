@@ -88,15 +88,24 @@ def check_same(ours: Answers, theirs: Answers) -> None:
         BenchmarkError: an answer differs.
     """
     for index, (our, their) in enumerate(zip(ours, theirs, strict=True)):
-        scores = {each["label"]: each["score"] for each in our}
         expected = {each["label"]: each["score"] for each in their}
-        apart = max(abs(scores[label] - expected[label]) for label in scores)
+        apart = largest_difference([our], [their])
         best = their[0]["score"] - expected[our[0]["label"]]
         if apart > TOLERANCE or best > TOLERANCE:
             raise BenchmarkError(
                 f"input {index} is answered differently: {our[0]} and {their[0]},"
                 f" scores up to {apart:.1e} apart"
             )
+
+
+def largest_difference(ours: Answers, theirs: Answers) -> float:
+    """How far a score of ours is from theirs for the same label, at most."""
+    return max(
+        abs(each["score"] - expected[each["label"]])
+        for our, their in zip(ours, theirs, strict=True)
+        for expected in [{each["label"]: each["score"] for each in their}]
+        for each in our
+    )
 
 
 def agreement(ours: Answers, theirs: Answers) -> float:

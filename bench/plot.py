@@ -18,26 +18,27 @@ _COLUMNS = 3
 _OURS, _THEIRS = "#2a6f97", "#adb5bd"
 
 
-def require_matplotlib() -> None:
+_FORMATS = {".pdf", ".png", ".svg"}
+
+
+def check(path: Path) -> None:
     """Say early that no plot can be drawn.
 
     Raises:
-        ConfigurationError: matplotlib is not installed.
+        ConfigurationError: matplotlib is not installed, or this is no format of a picture.
     """
     if find_spec("matplotlib") is None:
         raise ConfigurationError("a plot needs matplotlib: pip install 'labelmill[bench]'")
+    if path.suffix not in _FORMATS:
+        raise ConfigurationError(f"{path}: a plot ends in {', '.join(sorted(_FORMATS))}")
 
 
 def draw(report: Report, path: Path) -> None:
     """Draw a panel for each measure that has a peer, and for each curve; nothing if there is none.
 
     Parameters:
-        path: its suffix (.png, .svg) is the format.
-
-    Raises:
-        ConfigurationError: matplotlib is not installed, or does not write this format.
+        path: one that :func:`check` has passed.
     """
-    require_matplotlib()
     from matplotlib.figure import Figure
 
     panels: list[Callable[[Axes], None]] = [
@@ -57,10 +58,7 @@ def draw(report: Report, path: Path) -> None:
         else:
             axes.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, dpi=120)
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    figure.savefig(path, dpi=120)
 
 
 def _bars(measure: Measure) -> Callable[[Axes], None]:
@@ -69,8 +67,12 @@ def _bars(measure: Measure) -> Callable[[Axes], None]:
     def panel(axes: Axes) -> None:
         sides = {"Labelmill": measure.ours, measure.peer_name: measure.peer}
         medians = [statistics.median(values) for values in sides.values()]
-        below = [median - min(values) for median, values in zip(medians, sides.values(), strict=True)]
-        above = [max(values) - median for median, values in zip(medians, sides.values(), strict=True)]
+        below = [
+            median - min(values) for median, values in zip(medians, sides.values(), strict=True)
+        ]
+        above = [
+            max(values) - median for median, values in zip(medians, sides.values(), strict=True)
+        ]
         axes.barh(
             list(sides), medians, xerr=[below, above], color=[_OURS, _THEIRS], capsize=3, height=0.6
         )

@@ -56,9 +56,9 @@ def run(options: Options, log: Log) -> Report:
             "engine": lambda: _engine_rate(engine, good, []),
             "engine, poisoned": lambda: _engine_rate(engine, bad, [code]),
             "worker": lambda: ours.trial(model, Load(texts, warm_up)).rate,
-            "worker, poisoned": lambda: ours.trial(
-                model, Load(poisoned, warm_up, failures=[code])
-            ).rate,
+            "worker, poisoned": lambda: (
+                ours.trial(model, Load(poisoned, warm_up, failures=[code])).rate
+            ),
         }
         for taken in take_turns(sides, options.repeats):
             alone.add(taken["engine, poisoned"], taken["engine"])

@@ -35,7 +35,7 @@ def run(options: Options, log: Log) -> Report:
     numbers = options.pick(_REPLICAS, _SMOKE_REPLICAS)
     jobs = options.group_size * options.pick(_FULL_GROUPS, _SMOKE_GROUPS)
     model = custom_model(_ENGINE, options.group_size)
-    measures = []
+    measures: list[Measure] = []
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
         chosen = chosen_databases(options.database, fsync=options.fsync)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,14 +116,17 @@ class Report:
         path.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
 
-def as_table(title: str, measures: Iterable[Measure]) -> Table:
+def as_table(title: str, measures: Sequence[Measure]) -> Table:
     """Medians with the least and the greatest; the ratio is the median of the repeats'."""
     table = Table(title=f"{title}: median, and the least and the greatest of the repeats")
     table.add_column("measured")
     table.add_column("Labelmill", justify="right")
     table.add_column("against")
-    for heading in ("theirs", "times as fast", "goal"):
+    for heading in ("theirs", "times as fast"):
         table.add_column(heading, justify="right")
+    goals = any(each.goal is not None for each in measures)
+    if goals:
+        table.add_column("goal", justify="right")
     for each in measures:
         table.add_row(
             f"{each.what} ({each.unit})",
@@ -131,7 +134,7 @@ def as_table(title: str, measures: Iterable[Measure]) -> Table:
             each.peer_name,
             _spread(each.peer),
             _spread(each.ratios, "×"),
-            _goal(each),
+            *([_goal(each)] if goals else []),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""The text engine against ``transformers.pipeline``: the same texts in memory, to labels and scores.
+"""The text engine against ``transformers.pipeline``: texts in memory, to labels and scores.
 
 Ours takes them in groups, as a worker does when many wait. The pipeline runs as most run it, in
 batches of 32; and at its best here, which is the faster of one by one and of batches of 32 sorted
@@ -10,7 +10,6 @@ tokenise, pad or pack can pass.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def _measure(
     engine = models.load(models.table("text", folder, options.group_size))
     pipeline = TextPipeline(folder, device="cpu")
     jobs = models.text_jobs(texts)
-    tokens = models.token_count(vocabulary.tokenizer(), texts, vocabulary.MAX_LENGTH)
+    tokens = models.token_count(vocabulary.tokenizer(), texts)
     limit = text_limit(folder, BATCH, max(8, tokens // len(texts)))
 
     sides: dict[str, Callable[[], Timed[Answers]]] = {
@@ -102,5 +101,5 @@ def _measure(
         bare.add(tokens / taken["ours"].seconds, limit())
         shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
         log(f"{case.name}, {number} of {options.repeats}, texts/s: {shown}")
-    log(f"{case.name}: {tokens / len(texts):.1f} tokens a text, {statistics.median(best.ratios):.2f}×")
+    log(f"{case.name}: {tokens / len(texts):.1f} tokens a text")
     return [usual, best, single, ordered, bare]

@@ -31,5 +31,5 @@ def take_turns(sides: Mapping[str, Callable[[], T]], repeats: int) -> Iterator[d
     Every second repeat goes backwards, so that none is always the first on a rested machine.
     """
     for repeat in range(repeats):
-        order = list(sides) if repeat % 2 == 0 else list(reversed(sides))
+        order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
         yield {name: sides[name]() for name in order}

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import transformers
 
-_ONSETS = "b c d f g h j k l m n p r s t v w st tr pl gr sh th".split()
-_NUCLEI = "a e i o u ai ou ea".split()
+_ONSETS = [*"bcdfghjklmnprstvw", "st", "tr", "pl", "gr", "sh", "th"]
+_NUCLEI = [*"aeiou", "ai", "ou", "ea"]
 _CODAS = ["", "n", "r", "s", "t", "l", "nd", "ck"]
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

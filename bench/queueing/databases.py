@@ -15,11 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from sqlalchemy.engine import make_url
-
 from db import schema
-from embedded.postgres import PostgresServer
 
 
 class Kind(StrEnum):
@@ -84,22 +80,6 @@ class SqliteDatabase(Database):
         return self._connection.execute(query).fetchall()
 
 
-class PostgresDatabase(Database):
-    """A database of the embedded server."""
-
-    def __init__(self, url: str, connection: psycopg.Connection) -> None:
-        super().__init__(url)
-        self._connection = connection
-
-    def has(self, job_id: str) -> bool:
-        """Whether that job has its row."""
-        query = "SELECT 1 FROM results WHERE id = %s"
-        return self._connection.execute(query, (job_id,)).fetchone() is not None
-
-    def _query(self, query: str) -> Sequence[Sequence[Any]]:
-        return self._connection.execute(query.encode()).fetchall()
-
-
 class Databases(ABC):
     """Makes databases of one kind."""
 
@@ -146,41 +126,6 @@ class SqliteDatabases(Databases):
         return sqlite3.sqlite_version
 
 
-class PostgresDatabases(Databases):
-    """Databases of one server."""
-
-    kind = Kind.POSTGRESQL
-
-    def __init__(self, server: PostgresServer) -> None:
-        super().__init__()
-        self._url = make_url(server.url)
-
-    @contextmanager
-    def fresh(self) -> Iterator[Database]:
-        """A new database of the server, dropped at the end."""
-        name = f"trial{next(self._numbers)}"
-        url = self._url.set(database=name).render_as_string(hide_password=False)
-        with self._connect() as admin:
-            admin.execute(f"CREATE DATABASE {name}".encode())
-        try:
-            schema.upgrade(url)
-            with psycopg.connect(url, autocommit=True) as connection:
-                yield PostgresDatabase(url, connection)
-        finally:
-            with self._connect() as admin:
-                admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-    def version(self) -> str:
-        """The server's."""
-        with self._connect() as admin:
-            version = admin.execute("SHOW server_version").fetchall()[0][0]
-            return str(version).split()[0]
-
-    def _connect(self) -> psycopg.Connection:
-        url = self._url.render_as_string(hide_password=False)
-        return psycopg.connect(url, autocommit=True)
-
-
 @contextmanager
 def chosen_databases(choice: Choice, *, fsync: bool) -> Iterator[list[Databases]]:
     """The databases that were chosen, for as long as the block lasts."""
@@ -189,8 +134,10 @@ def chosen_databases(choice: Choice, *, fsync: bool) -> Iterator[list[Databases]
         if choice.includes(Kind.SQLITE):
             databases.append(stack.enter_context(sqlite_databases()))
         if choice.includes(Kind.POSTGRESQL):
-            server = stack.enter_context(PostgresServer(durable=fsync))
-            databases.append(PostgresDatabases(server))
+            # Where rows go into SQLite alone, no driver and no server of PostgreSQL is needed.
+            from bench.queueing.postgresql import postgresql_databases
+
+            databases.append(stack.enter_context(postgresql_databases(fsync=fsync)))
         yield databases
 
 

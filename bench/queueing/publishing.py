@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 import redis
 
-from bench.queueing.databases import Database
 from bench.errors import BenchmarkError
-from bench.queueing.stock import Sender
+from bench.queueing.databases import Database
 from bench.queueing.messages import messages
+from bench.queueing.stock import Sender
 from producer.client import BLOCK_SIZE, Client, NewJob
 from producer.contract.job import parse_job
 from producer.ids import new_id

@@ -1,0 +1,105 @@
+"""Ray Data's ``map_batches``, the peer for bulk work, with one actor; ours with one worker.
+
+Both read the same image files. Ours get them from Redis and commit their rows; Ray's actor hands
+back labels and scores, and writes nothing. Counted is its steady state
+(:func:`bench.ray_peer.steady_rate`); ours is counted as in :mod:`bench.queueing.trial`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from bench import checkpoints, inputs, models
+from bench.endtoend import end_to_end
+from bench.facts import MODEL_PACKAGES, QUEUE_PACKAGES, facts
+from bench.options import Log, Options
+from bench.peers import BATCH
+from bench.queueing.trial import Load
+from bench.report import Measure, Report
+from bench.turns import take_turns
+
+_GOAL = 1.4
+_FULL_IMAGES, _SMOKE_IMAGES = 512, 64
+_SIZE = (500, 375)
+
+
+def run(options: Options, log: Log) -> Report:
+    """Measure one worker against one actor; without Ray, say so."""
+    report = Report(
+        "ray",
+        [],
+        options.as_json(),
+        facts(*MODEL_PACKAGES, *QUEUE_PACKAGES, "ray", "pyarrow")
+        | {"threads": torch.get_num_threads()},
+    )
+    if find_spec("ray") is None:
+        report.notes.append(
+            "skipped: Ray is not installed; pip install -r bench/requirements-peers.txt"
+        )
+        return report
+    number = options.pick(_FULL_IMAGES, _SMOKE_IMAGES)
+    measure = Measure("ViT tiny, files to rows", "images/s", "Ray Data, one actor", _GOAL)
+    with (
+        tempfile.TemporaryDirectory(prefix="labelmill-bench-") as name,
+        end_to_end() as ours,
+        _ray(),
+    ):
+        folder = Path(name)
+        checkpoint = checkpoints.tiny_vit(folder / "vit")
+        if options.data:
+            root = options.data.resolve()
+            files = inputs.own_images(options.data, number)
+        else:
+            root = folder / "images"
+            files = inputs.photographs(root, number, _SIZE)
+        model = models.table("image", checkpoint, options.group_size)
+        load = Load(files, files[:BATCH])
+        sides: dict[str, Callable[[], float]] = {
+            "ours": lambda: ours.trial(model, load, image_root=root).rate,
+            "ray": lambda: _steady_rate(files, checkpoint),
+        }
+        for taken in take_turns(sides, options.repeats):
+            measure.add(taken["ours"], taken["ray"])
+            log(f"images/s: ours {taken['ours']:.1f}, Ray {taken['ray']:.1f}")
+    report.measures.append(measure)
+    return report
+
+
+def _steady_rate(files: list[Path], checkpoint: Path) -> float:
+    from bench.ray_peer import steady_rate
+
+    return steady_rate(files, checkpoint, BATCH, torch.get_num_threads())
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """A Ray of this machine alone, until the end of the block."""
+    import ray
+
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # its next default; or it warns
+    with tempfile.TemporaryDirectory(prefix="labelmill-ray-") as folder:
+        ray.init(
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        try:
+            yield
+        finally:
+            ray.shutdown()
