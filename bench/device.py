@@ -51,8 +51,9 @@ class Device:
 
     def table(self, task: str, checkpoint: Path) -> ModelTable:
         """The model's entry in ``models.toml``."""
-        budget = {} if self.token_budget is None else {"token_budget": self.token_budget}
-        settings = {"device": self.name, "dtype": self.dtype, **budget}
+        settings: dict[str, str | int] = {"device": self.name, "dtype": self.dtype}
+        if self.token_budget is not None:
+            settings["token_budget"] = self.token_budget
         return models.table(task, checkpoint, self.group_size, **settings)
 
     def pipeline(self, checkpoint: Path) -> TextPipeline:
@@ -174,7 +175,7 @@ def whole_worker(
         for taken in take_turns(sides, on.repeats):
             measure.add(taken["worker"], taken["engine"])
     notes.append(
-        f"while a worker had jobs, the device was busy for {statistics.fmean(busy):.0f} % of the time"
+        f"while a worker had jobs, the device was busy {statistics.fmean(busy):.0f} % of the time"
         if busy
         else "utilisation: no GPU that could be asked"
     )
