@@ -52,7 +52,7 @@ def main(
     group_size: Annotated[
         int, typer.Option(min=1, max=1024, help="The most jobs of a group of ours.")
     ] = 128,
-    jobs: Annotated[int, typer.Option(min=1, help="No-op jobs of a trial of the queue.")] = 20_000,
+    jobs: Annotated[int, typer.Option(min=1, help="No-op jobs of a trial of the queue.")] = 10_000,
     database: Annotated[Choice, typer.Option(help="Where the queue's rows go.")] = Choice.BOTH,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch, on both sides; by default its own choice.")

@@ -33,7 +33,7 @@ class Options:
     data: Path | None = None
     text_column: str = "text"
     group_size: int = 128
-    jobs: int = 20_000
+    jobs: int = 10_000
     database: Choice = Choice.BOTH
     fsync: bool = False
 
