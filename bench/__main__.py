@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from bench import plot
 from bench.console import RESULTS, console, log, show
@@ -94,5 +95,5 @@ if __name__ == "__main__":
     try:
         app(prog_name="python -m bench")
     except LabelmillError as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         raise SystemExit(1) from None

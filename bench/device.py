@@ -18,10 +18,10 @@ from bench.errors import BenchmarkError
 from bench.limits import image_limit, text_limit
 from bench.options import Log
 from bench.peers import BATCH, TextPipeline, agreement, largest_difference
-from bench.queueing.ours import ModelTable
 from bench.queueing.trial import Load
 from bench.queueing.watch import Watch
 from bench.report import Measure
+from bench.tables import ModelTable, checkpoint_table
 from bench.turns import take_turns, timed
 from bench.utilisation import Utilisation
 from worker.engines.load import AnyEngine
@@ -54,7 +54,7 @@ class Device:
         settings: dict[str, str | int] = {"device": self.name, "dtype": self.dtype}
         if self.token_budget is not None:
             settings["token_budget"] = self.token_budget
-        return models.table(task, checkpoint, self.group_size, **settings)
+        return checkpoint_table(task, checkpoint, self.group_size, **settings)
 
     def pipeline(self, checkpoint: Path) -> TextPipeline:
         """The peer here."""

@@ -10,10 +10,11 @@ from pathlib import Path
 import redis
 
 from bench.queueing.databases import Databases, sqlite_databases
-from bench.queueing.ours import ModelTable, OurSide
+from bench.queueing.ours import OurSide
 from bench.queueing.process import WorkerProcess
 from bench.queueing.trial import Figures, Load, run_trial
 from bench.queueing.watch import Watch
+from bench.tables import ModelTable
 from embedded.redis import RedisServer
 
 

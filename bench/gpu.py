@@ -26,6 +26,7 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.markup import escape
 
 from bench import checkpoints, inputs, plot
 from bench.console import RESULTS, console, log, show
@@ -104,5 +105,5 @@ if __name__ == "__main__":
     try:
         app(prog_name="python -m bench.gpu")
     except LabelmillError as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         raise SystemExit(1) from None

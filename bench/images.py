@@ -28,6 +28,7 @@ from bench.facts import MODEL_PACKAGES, facts
 from bench.options import Log, Options
 from bench.peers import BATCH, Answers, ImagePipeline, agreement, largest_difference
 from bench.report import Measure, Report
+from bench.tables import checkpoint_table
 from bench.turns import Timed, take_turns, timed
 from worker.engines.load import AnyEngine
 
@@ -58,10 +59,10 @@ def run(options: Options, log: Log) -> Report:
     with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as name:
         folder = Path(name)
         checkpoint = checkpoints.tiny_vit(folder / "vit")
-        model = models.table("image", checkpoint, options.group_size)
-        if options.data:
-            files = inputs.own_images(options.data, sizes.labelled)
-            root = options.data.resolve()
+        model = checkpoint_table("image", checkpoint, options.group_size)
+        if options.image_folder:
+            files = inputs.own_images(options.image_folder, sizes.labelled)
+            root = options.image_folder
             sets = [("own images", files[: sizes.prepared[0][1]], sizes.prepared[0][2])]
         else:
             root = folder / "images"

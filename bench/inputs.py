@@ -67,7 +67,7 @@ def photographs(folder: Path, number: int, size: tuple[int, int], seed: int = 0)
     files = []
     for index in range(number):
         file = folder / f"{size[0]}x{size[1]}-{index:05}.jpg"
-        _photograph(generator, size).save(file, quality=_JPEG_QUALITY)
+        photograph(generator, size).save(file, quality=_JPEG_QUALITY)
         files.append(file)
     return files
 
@@ -111,7 +111,8 @@ def _text(tokens: int, stream: Iterator[tuple[str, int]]) -> str:
     return " ".join(chosen or ["a"]).capitalize() + "."
 
 
-def _photograph(generator: np.random.Generator, size: tuple[int, int]) -> PIL.Image.Image:
+def photograph(generator: np.random.Generator, size: tuple[int, int]) -> PIL.Image.Image:
+    """One such picture, in memory."""
     width, height = size
     picture = np.zeros((height, width, 3), dtype=np.float32)
     for scale, strength in ((4, 0.5), (16, 0.3), (64, 0.2)):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bench import checkpoints, inputs, models
+from bench import checkpoints, inputs
 from bench.endtoend import end_to_end
 from bench.facts import MODEL_PACKAGES, QUEUE_PACKAGES, facts
 from bench.options import Log, Options
@@ -21,6 +21,7 @@ from bench.queueing.process import WorkerProcess
 from bench.queueing.trial import Load
 from bench.queueing.watch import Watch
 from bench.report import Curve, Measure, Report
+from bench.tables import checkpoint_table
 
 _FULL_JOBS, _SMOKE_JOBS = 200_000, 2_000
 _DIFFERENT_TEXTS = 20_000
@@ -52,7 +53,7 @@ def run(options: Options, log: Log) -> Report:
         checkpoint = checkpoints.tiny_bert(
             Path(folder), hidden_size=32, num_hidden_layers=1, intermediate_size=64
         )
-        model = models.table("text", checkpoint, options.group_size)
+        model = checkpoint_table("text", checkpoint, options.group_size)
         figures = ours.trial(model, Load(texts[:jobs], inputs.texts(500, seed=1)), during=look)
     log(f"{jobs:,} jobs, {figures.rate:,.0f}/s")
     grown, last = growth(points), points[-1][1]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from bench.errors import BenchmarkError
 from bench.peers import Answers
-from bench.queueing.ours import ModelTable
+from bench.tables import ModelTable
 from db.errors import JobError
 from producer.contract.catalog import ModelSpec
 from producer.contract.job import Job, parse_job
@@ -19,17 +19,6 @@ from worker.settings import WorkerSettings
 T = TypeVar("T")
 
 _ALL = 1000  # more labels than any checkpoint here has
-
-
-def table(task: str, checkpoint: Path, group_size: int, **settings: str | int) -> ModelTable:
-    """A model's table in ``models.toml``; on the CPU unless it says otherwise."""
-    return {
-        "task": f"{task}-classification",
-        "checkpoint": str(checkpoint),
-        "device": "cpu",
-        "group_size": group_size,
-        **settings,
-    }
 
 
 def load(model: ModelTable, image_root: Path | None = None) -> AnyEngine:

@@ -37,6 +37,16 @@ class Options:
     database: Choice = Choice.BOTH
     fsync: bool = False
 
+    @property
+    def text_file(self) -> Path | None:
+        """The data, if it is a file of texts."""
+        return None if self.data is None or self.data.is_dir() else self.data
+
+    @property
+    def image_folder(self) -> Path | None:
+        """The data, if it is a folder."""
+        return self.data.resolve() if self.data is not None and self.data.is_dir() else None
+
     def pick(self, full: Sizes, smoke: Sizes) -> Sizes:
         """The one for this run."""
         return smoke if self.smoke else full

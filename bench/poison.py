@@ -21,6 +21,7 @@ from bench.facts import MODEL_PACKAGES, facts
 from bench.options import Log, Options
 from bench.queueing.trial import Load
 from bench.report import Measure, Report
+from bench.tables import checkpoint_table
 from bench.turns import take_turns, timed
 from db.errors import ErrorCode, JobError
 from producer.contract.job import Job
@@ -48,7 +49,7 @@ def run(options: Options, log: Log) -> Report:
         end_to_end() as ours,
     ):
         checkpoint = checkpoints.poisonable_bert(Path(folder))
-        model = models.table("text", checkpoint, options.group_size)
+        model = checkpoint_table("text", checkpoint, options.group_size)
         engine = models.load(model)
         good, bad = models.text_jobs(texts), models.text_jobs(poisoned)
         _engine_rate(engine, models.text_jobs(warm_up), [])

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import torch
 
-from bench import checkpoints, inputs, models
+from bench import checkpoints, inputs
 from bench.endtoend import end_to_end
 from bench.facts import MODEL_PACKAGES, QUEUE_PACKAGES, facts
 from bench.options import Log, Options
 from bench.peers import BATCH
 from bench.queueing.trial import Load
 from bench.report import Measure, Report
+from bench.tables import checkpoint_table
 from bench.turns import take_turns
 
 _GOAL = 1.4
@@ -58,13 +59,13 @@ def run(options: Options, log: Log) -> Report:
     ):
         folder = Path(name)
         checkpoint = checkpoints.tiny_vit(folder / "vit")
-        if options.data:
-            root = options.data.resolve()
-            files = inputs.own_images(options.data, number)
+        if options.image_folder:
+            root = options.image_folder
+            files = inputs.own_images(options.image_folder, number)
         else:
             root = folder / "images"
             files = inputs.photographs(root, number, _SIZE)
-        model = models.table("image", checkpoint, options.group_size)
+        model = checkpoint_table("image", checkpoint, options.group_size)
         load = Load(files, files[:BATCH])
         sides: dict[str, Callable[[], float]] = {
             "ours": lambda: ours.trial(model, load, image_root=root).rate,

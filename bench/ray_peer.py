@@ -25,8 +25,8 @@ class Preprocessor:
         import PIL.Image
 
         images = [PIL.Image.open(file).convert("RGB") for file in batch["file"]]
-        pixels = self._processor(images=images, return_tensors="np")["pixel_values"]
-        return {"file": batch["file"], "pixels": np.stack(list(pixels))}
+        inputs = self._processor(images=images, return_tensors="pt")
+        return {"file": batch["file"], "pixels": inputs["pixel_values"].numpy()}
 
 
 class Model:

@@ -17,14 +17,14 @@ from bench.facts import QUEUE_PACKAGES, facts
 from bench.options import Log, Options
 from bench.queueing.databases import chosen_databases
 from bench.queueing.messages import messages
-from bench.queueing.ours import ModelTable, custom_model
 from bench.queueing.trial import Load
 from bench.report import Measure, Report
+from bench.tables import ModelTable, engine_table
 from bench.turns import take_turns
 from embedded.redis import RedisServer
 
 _GOAL = 0.9
-_ENGINE = "bench.engines:WaitingEngine"
+_ENGINE = "WaitingEngine"
 _REPLICAS = (1, 2, 4)
 _SMOKE_REPLICAS = (1, 2)
 _FULL_GROUPS, _SMOKE_GROUPS = 160, 8  # for all workers together: a multiple of each number
@@ -34,7 +34,7 @@ def run(options: Options, log: Log) -> Report:
     """Measure one worker and several, on each database."""
     numbers = options.pick(_REPLICAS, _SMOKE_REPLICAS)
     jobs = options.group_size * options.pick(_FULL_GROUPS, _SMOKE_GROUPS)
-    model = custom_model(_ENGINE, options.group_size)
+    model = engine_table(_ENGINE, options.group_size)
     measures: list[Measure] = []
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())

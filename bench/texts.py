@@ -23,6 +23,7 @@ from bench.limits import text_limit
 from bench.options import Log, Options
 from bench.peers import BATCH, Answers, TextPipeline, check_same
 from bench.report import Measure, Report
+from bench.tables import checkpoint_table
 from bench.turns import Timed, take_turns, timed
 
 
@@ -53,13 +54,13 @@ def run(options: Options, log: Log) -> Report:
         facts(*MODEL_PACKAGES) | {"threads": torch.get_num_threads()},
     )
     for case in options.pick(_CASES, _SMOKE_CASES):
-        if options.data:
-            texts = inputs.own_texts(options.data, options.text_column, case.texts)
+        if options.text_file:
+            texts = inputs.own_texts(options.text_file, options.text_column, case.texts)
         else:
             texts = inputs.texts(case.texts)
         with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder:
             report.measures += _measure(case, case.save(Path(folder)), texts, options, log)
-    if not options.data:
+    if not options.text_file:
         report.notes.append(
             f"texts are made up; lengths in tokens log-normal, mean {inputs.MEAN_TOKENS}, sigma"
             f" {inputs.SIGMA}, at most {vocabulary.MAX_LENGTH}; weights are random"
@@ -70,7 +71,7 @@ def run(options: Options, log: Log) -> Report:
 def _measure(
     case: Case, folder: Path, texts: list[str], options: Options, log: Log
 ) -> list[Measure]:
-    engine = models.load(models.table("text", folder, options.group_size))
+    engine = models.load(checkpoint_table("text", folder, options.group_size))
     pipeline = TextPipeline(folder, device="cpu")
     jobs = models.text_jobs(texts)
     tokens = models.token_count(vocabulary.tokenizer(), texts)

@@ -19,6 +19,7 @@ from bench.facts import MODEL_PACKAGES, QUEUE_PACKAGES, facts
 from bench.options import Log, Options
 from bench.queueing.trial import Load
 from bench.report import Measure, Report
+from bench.tables import checkpoint_table
 from bench.turns import take_turns, timed
 
 _GOAL = 0.9
@@ -30,8 +31,8 @@ def run(options: Options, log: Log) -> Report:
     """Measure a worker with a model of DistilBERT's size."""
     number = options.pick(_FULL_TEXTS, _SMOKE_TEXTS)
     save = options.pick(checkpoints.distilbert, checkpoints.tiny_bert)
-    if options.data:
-        texts = inputs.own_texts(options.data, options.text_column, number)
+    if options.text_file:
+        texts = inputs.own_texts(options.text_file, options.text_column, number)
     else:
         texts = inputs.texts(number)
     warm_up = inputs.texts(_WARM_UP_TEXTS, seed=1)
@@ -40,7 +41,7 @@ def run(options: Options, log: Log) -> Report:
         tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
         end_to_end() as ours,
     ):
-        model = models.table("text", save(Path(folder)), options.group_size)
+        model = checkpoint_table("text", save(Path(folder)), options.group_size)
         engine, jobs = models.load(model), models.text_jobs(texts)
         models.run(engine, models.text_jobs(warm_up))
         sides: dict[str, Callable[[], float]] = {

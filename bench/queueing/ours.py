@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
 
 from bench.queueing.process import WorkerProcess
 from bench.queueing.side import Input, Side
+from bench.tables import ModelTable
 from producer.client import Client, NewJob
 from producer.contract.queues import heartbeats, queue_depths
-
-ModelTable = Mapping[str, str | int | float | bool]
-"""A model's table in ``models.toml``."""
-
-
-def costless_model(group_size: int) -> ModelTable:
-    """A model that answers without any work."""
-    return custom_model("bench.engines:NoopEngine", group_size)
-
-
-def custom_model(engine: str, group_size: int) -> ModelTable:
-    """A model of one of :mod:`bench.engines`, which read no checkpoint."""
-    return {
-        "task": "text-classification",
-        "checkpoint": ".",
-        "engine": engine,
-        "group_size": group_size,
-    }
 
 
 class OurSide(Side):

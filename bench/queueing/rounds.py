@@ -11,12 +11,13 @@ import redis
 from bench.options import Log
 from bench.queueing.databases import Database, Databases
 from bench.queueing.messages import messages
-from bench.queueing.ours import OurSide, costless_model
+from bench.queueing.ours import OurSide
 from bench.queueing.publishing import Publishing
 from bench.queueing.side import Side
 from bench.queueing.stock import POOLS, Pool, StockCelery
 from bench.queueing.trial import Figures, Load, run_trial
 from bench.report import Measure
+from bench.tables import engine_table
 
 _WARM_UP_JOBS = 500
 _LONE_JOBS = 200
@@ -91,7 +92,7 @@ class Rounds:
             return run_trial(side, broker, database, load)
 
     def _ours(self, database: Database) -> Side:
-        return OurSide(self.broker_url, database.url, costless_model(self.group_size))
+        return OurSide(self.broker_url, database.url, engine_table("NoopEngine", self.group_size))
 
     def _peer(self, pool: Pool) -> MakeSide:
         return lambda database: StockCelery(self.broker_url, database.url, pool)

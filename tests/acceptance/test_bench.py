@@ -158,3 +158,12 @@ def test_the_front_door_opens_without_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == 0
+
+
+def test_a_worker_s_packages_suffice_to_size_a_model(tmp_path: Path) -> None:
+    absent = ("psutil", "psycopg", "matplotlib", "ray", "sklearn", "embedded.postgres")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import bench.sizing"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0
