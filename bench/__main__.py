@@ -78,14 +78,16 @@ def main(
         database=database,
         fsync=fsync,
     )
+    reports: list[Report] = []
     for part in parts or list(Part):
         console.rule(str(part))
-        report: Report = importlib.import_module(f"bench.{_MODULES.get(part, part)}").run(
-            options, log
-        )
+        module = importlib.import_module(f"bench.{_MODULES.get(part, part)}")
+        report: Report = module.run(options, log)
         report.write(results / f"{part}.json")
         plot.draw(report, results / f"{part}.png")
         show(report)
+        reports.append(report)
+    plot.draw_goals(reports, results / "goals.png")
 
 
 _MODULES = {Part.RAY: "ray_data"}  # a module called ray would be taken for the peer itself

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,36 @@ def draw(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def draw_goals(reports: Sequence[Report], path: Path) -> None:
+    """Draw all ratios that have a goal, with the goal; nothing if there is none.
+
+    Parameters:
+        path: one that :func:`check` has passed.
+    """
+    from matplotlib.figure import Figure
+
+    measures = [each for report in reports for each in report.measures if each.met is not None]
+    if not measures:
+        return
+    figure = Figure(figsize=(9, 1 + 0.4 * len(measures)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(measures))
+    # From 1×, as fast as the peer, to either side.
+    lengths = [statistics.median(each.ratios) - 1 for each in measures]
+    axes.barh(places, lengths, left=1, color=_OURS)
+    axes.axvline(1, color=_THEIRS)
+    goals = [each.goal or 0.0 for each in measures]
+    axes.scatter(goals, places, marker="|", s=250, linewidths=2, color="black", label="goal")
+    axes.set_yticks(places, [f"{each.what}, against {each.peer_name}" for each in measures])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}×")
+    axes.set_xlabel("times as fast")
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
 def _bars(measure: Measure) -> Callable[[Axes], None]:
     """Medians as bars, with the least and the greatest."""
 
@@ -90,7 +120,9 @@ def _curve(curve: Curve) -> Callable[[Axes], None]:
         axes.plot(*zip(*curve.points, strict=True), color=_OURS)
         axes.set_xlabel(curve.x)
         axes.set_ylabel(curve.y)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.2 * max(y for _, y in curve.points))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.locator_params(axis="x", nbins=4)
         axes.set_title(curve.title, fontsize="medium")
 
     return panel

@@ -49,7 +49,7 @@ def run(options: Options, log: Log) -> Report:
         return report
     number = options.pick(_FULL_IMAGES, _SMOKE_IMAGES)
     title = "ViT tiny, files to rows"
-    best = Measure(title, "images/s", "the faster Ray Data below", _GOAL)
+    best = Measure(title, "images/s", "Ray Data at its best", _GOAL)
     single = Measure(title, "images/s", "Ray Data, one actor")
     split = Measure(title, "images/s", "Ray Data, an actor a step")
     with (

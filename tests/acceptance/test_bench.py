@@ -44,7 +44,7 @@ def report(file: Path) -> dict[str, Any]:
                 "pipeline, batches of 32",
                 "pipeline, one by one",
                 "pipeline, sorted, batches of 32",
-                "the faster pipeline below",
+                "the pipeline at its best",
                 "bare forward, one length",
             },
         ),

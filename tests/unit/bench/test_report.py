@@ -93,8 +93,16 @@ def test_the_plot_is_a_picture(tmp_path: Path, suffix: str, start: bytes) -> Non
     assert file.read_bytes().startswith(start)
 
 
+def test_ratios_are_drawn_beside_their_goals(tmp_path: Path) -> None:
+    measures = [Measure("texts", "texts/s", "pipeline", 1.5, [2.0], [1.0])]
+    plot.draw_goals([Report("texts", measures, {})], tmp_path / "goals.png")
+    assert (tmp_path / "goals.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_nothing_to_draw_draws_nothing(tmp_path: Path) -> None:
-    plot.draw(Report("texts", [Measure("alone", "%", ours=[1.0])], {}), tmp_path / "plot.png")
+    report = Report("texts", [Measure("alone", "%", ours=[1.0])], {})
+    plot.draw(report, tmp_path / "plot.png")
+    plot.draw_goals([report], tmp_path / "plot.png")
     assert not (tmp_path / "plot.png").exists()
 
 
