@@ -60,6 +60,8 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is still cleaned up
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError("there is no CUDA device here; see --device cpu --smoke")
+    if device == "cuda":  # some of torch's functions want a number
+        device = f"cuda:{torch.cuda.current_device()}"
     if smoke:
         use_threads(1)
         repeats, group_size, texts, images = 1, 16, 48, 4
