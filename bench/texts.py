@@ -40,7 +40,7 @@ class Case:
 
 _CASES = (
     Case("BERT tiny", checkpoints.tiny_bert, 2048, goal=3.5, best_goal=1.6),
-    Case("DistilBERT", checkpoints.distilbert, 256, goal=3.0, best_goal=1.15),
+    Case("DistilBERT", checkpoints.distilbert, 192, goal=3.0, best_goal=1.15),
 )
 _SMOKE_CASES = (Case("BERT tiny", checkpoints.tiny_bert, 96, goal=3.5, best_goal=1.6),)
 

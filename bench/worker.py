@@ -23,7 +23,7 @@ from bench.tables import checkpoint_table
 from bench.turns import take_turns, timed
 
 _GOAL = 0.9
-_FULL_TEXTS, _SMOKE_TEXTS = 768, 32
+_FULL_TEXTS, _SMOKE_TEXTS = 384, 32
 _WARM_UP_TEXTS = 32
 
 
