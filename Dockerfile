@@ -17,6 +17,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 FROM python AS wheel
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE labelmill.py ./
+COPY bench bench
 COPY db db
 COPY demo demo
 COPY embedded embedded

@@ -25,8 +25,8 @@ check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of com
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
-bench: $(READY)  ## Measure the queue against stock Celery, in one run
-	$(BIN)/python -m bench.queue
+bench: $(READY)  ## Measure everything against its peers (about 20 minutes); PARTS="texts queue" for some
+	$(BIN)/python -m bench $(PARTS)
 
 faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison
 	$(BIN)/python -m pytest tests/faults
@@ -42,5 +42,5 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[worker,postgres,embedded,dev]'
+	  --constraint constraints.txt --editable '.[worker,postgres,embedded,bench,dev]'
 	@touch $(READY)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+import bench.cli
 import db.cli
 import demo.cli
 import embedded.cli
@@ -53,6 +54,7 @@ app.command()(producer.cli.submit)
 app.command()(producer.cli.status)
 app.command()(producer.cli.results)
 app.command()(worker.cli.health)
+app.command()(bench.cli.bench)
 app.add_typer(db.cli.app, name="db")
 
 

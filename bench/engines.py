@@ -1,13 +1,17 @@
-"""Engines that cost nothing, to measure all that is around them."""
+"""Engines that compute nothing, to measure all that is around them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from db.errors import JobError
 from db.tables import LabelScore
 from producer.contract.job import Job
 from worker.engines import Engine
+
+#: How long a :class:`WaitingEngine` waits for its device: 2,560 jobs/s in groups of 128.
+GROUP_SECONDS = 0.05
 
 _ANSWER: list[LabelScore] = [{"label": "done", "score": 1.0}]
 
@@ -28,3 +32,12 @@ class NoopEngine(Engine[None, None]):
     ) -> list[list[LabelScore] | JobError]:
         """The same answer for each."""
         return [_ANSWER] * len(outputs)
+
+
+class WaitingEngine(NoopEngine):
+    """Waits for a simulated device, which takes :data:`GROUP_SECONDS` for each group."""
+
+    def forward(self, inputs: Sequence[None]) -> list[JobError | None]:
+        """Let the device work; this process is idle meanwhile."""
+        time.sleep(GROUP_SECONDS)
+        return super().forward(inputs)

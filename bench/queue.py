@@ -1,4 +1,4 @@
-"""``python -m bench.queue``: jobs through Labelmill and through stock Celery, in one run.
+"""The queue: jobs through Labelmill and through stock Celery, in one run.
 
 The model is a no-op on both sides, so that what is measured is all that is around a model: Redis,
 messages, leases or acknowledgements, and one committed row a job.
@@ -22,106 +22,41 @@ It fails unless each job of each trial has exactly one row.
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
-import tempfile
-from contextlib import ExitStack
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
-
 import redis
-import typer
-from rich.console import Console
 
-from bench.queueing.databases import Databases, Kind, PostgresDatabases, SqliteDatabases
-from bench.queueing.errors import BenchmarkError
-from bench.queueing.facts import facts
-from bench.queueing.report import as_table
+from bench.facts import QUEUE_PACKAGES, facts
+from bench.options import Log, Options
+from bench.queueing.databases import chosen_databases
 from bench.queueing.rounds import Rounds
-from embedded.postgres import PostgresServer
+from bench.report import Report
 from embedded.redis import RedisServer
 
-_RESULTS = Path(__file__).parent / "results" / "queue.json"
 
-_WIDTH = 110  # of a log, which has none of its own
-
-console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-
-
-class Choice(StrEnum):
-    """Which databases to measure on."""
-
-    SQLITE = Kind.SQLITE
-    POSTGRESQL = Kind.POSTGRESQL
-    BOTH = "both"
-
-    def includes(self, kind: Kind) -> bool:
-        """Whether that database was chosen."""
-        return self.value in (kind, "both")
-
-
-def main(
-    jobs: Annotated[int, typer.Option(min=1, help="How many jobs a trial has.")] = 20_000,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each side is measured.")] = 3,
-    database: Annotated[Choice, typer.Option(help="Where the rows go.")] = Choice.BOTH,
-    group_size: Annotated[
-        int, typer.Option(min=1, max=1024, help="The most jobs of a group of ours.")
-    ] = 128,
-    fsync: Annotated[
-        bool, typer.Option(help="Let PostgreSQL wait for the disk at each commit.")
-    ] = False,
-) -> None:
+def run(options: Options, log: Log) -> Report:
     """Measure Labelmill's queue against stock Celery's."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is still cleaned up
-    with ExitStack() as stack:
-        broker_url = stack.enter_context(RedisServer()).url
-        databases = _databases(stack, database, fsync=fsync)
-        with redis.Redis.from_url(broker_url) as broker:
-            measured_on = facts(broker) | {str(each.kind): each.version() for each in databases}
-        rounds = Rounds(broker_url, jobs, group_size, console.print)
+    jobs = options.pick(options.jobs, min(options.jobs, 1000))
+    with (
+        RedisServer() as server,
+        chosen_databases(options.database, fsync=options.fsync) as databases,
+    ):
+        with redis.Redis.from_url(server.url) as broker:
+            redis_version = broker.info("server")["redis_version"]
+        measured_on = facts(*QUEUE_PACKAGES) | {
+            "redis-server": redis_version,
+            **{str(each.kind): each.version() for each in databases},
+        }
+        rounds = Rounds(server.url, jobs, options.group_size, log)
         rates = {each: rounds.pool_rates(each) for each in databases}
         pools = {each: max(rates[each], key=rates[each].__getitem__) for each in databases}
-        measures = rounds.run(databases, pools, repeats)
-
-    report = {
-        "measured_on": measured_on,
-        "options": {
-            "jobs": jobs,
-            "repeats": repeats,
-            "group_size": group_size,
-            "postgresql_fsync": fsync,
-        },
-        "celery_pools": {
-            str(each.kind): {str(pool): round(rate) for pool, rate in rates[each].items()}
+        measures = rounds.run(databases, pools, options.repeats)
+    return Report(
+        "queue",
+        measures,
+        {**options.as_json(), "jobs": jobs},
+        measured_on,
+        notes=[
+            f"Celery's pool on {each.kind}: {pools[each]}, the best of "
+            + ", ".join(f"{pool} ({rate:,.0f}/s)" for pool, rate in rates[each].items())
             for each in databases
-        },
-        "measures": [each.as_json() for each in measures],
-    }
-    _RESULTS.parent.mkdir(exist_ok=True)
-    _RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    console.print(as_table(measures))
-    for each in databases:
-        console.print(f"Celery's pool on {each.kind}: {pools[each]}")
-    console.print(", ".join(f"{name} {value}" for name, value in measured_on.items()))
-
-
-def _databases(stack: ExitStack, choice: Choice, *, fsync: bool) -> list[Databases]:
-    """The databases that were chosen, until the stack is closed."""
-    databases: list[Databases] = []
-    if choice.includes(Kind.SQLITE):
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="labelmill-bench-"))
-        databases.append(SqliteDatabases(Path(folder)))
-    if choice.includes(Kind.POSTGRESQL):
-        server = stack.enter_context(PostgresServer(durable=fsync))
-        databases.append(PostgresDatabases(server))
-    return databases
-
-
-if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except BenchmarkError as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
-        raise SystemExit(1) from None
+        ],
+    )

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from sqlalchemy.engine import make_url
-
 from db import schema
-from embedded.postgres import PostgresServer
 
 
 class Kind(StrEnum):
@@ -26,6 +23,18 @@ class Kind(StrEnum):
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
+
+
+class Choice(StrEnum):
+    """Which databases to measure on."""
+
+    SQLITE = Kind.SQLITE
+    POSTGRESQL = Kind.POSTGRESQL
+    BOTH = "both"
+
+    def includes(self, kind: Kind) -> bool:
+        """Whether that database was chosen."""
+        return self.value in (kind, "both")
 
 
 class Database(ABC):
@@ -37,6 +46,11 @@ class Database(ABC):
     def count(self) -> int:
         """How many results there are."""
         return int(self._query("SELECT count(*) FROM results")[0][0])
+
+    def failures(self) -> list[str]:
+        """The error codes of all results that failed."""
+        query = "SELECT error_code FROM results WHERE status = 'failed'"
+        return [row[0] for row in self._query(query)]
 
     def succeeded(self) -> list[str]:
         """The ids of all results that succeeded."""
@@ -64,22 +78,6 @@ class SqliteDatabase(Database):
 
     def _query(self, query: str) -> Sequence[Sequence[Any]]:
         return self._connection.execute(query).fetchall()
-
-
-class PostgresDatabase(Database):
-    """A database of the embedded server."""
-
-    def __init__(self, url: str, connection: psycopg.Connection) -> None:
-        super().__init__(url)
-        self._connection = connection
-
-    def has(self, job_id: str) -> bool:
-        """Whether that job has its row."""
-        query = "SELECT 1 FROM results WHERE id = %s"
-        return self._connection.execute(query, (job_id,)).fetchone() is not None
-
-    def _query(self, query: str) -> Sequence[Sequence[Any]]:
-        return self._connection.execute(query.encode()).fetchall()
 
 
 class Databases(ABC):
@@ -128,36 +126,23 @@ class SqliteDatabases(Databases):
         return sqlite3.sqlite_version
 
 
-class PostgresDatabases(Databases):
-    """Databases of one server."""
+@contextmanager
+def chosen_databases(choice: Choice, *, fsync: bool) -> Iterator[list[Databases]]:
+    """The databases that were chosen, for as long as the block lasts."""
+    with ExitStack() as stack:
+        databases: list[Databases] = []
+        if choice.includes(Kind.SQLITE):
+            databases.append(stack.enter_context(sqlite_databases()))
+        if choice.includes(Kind.POSTGRESQL):
+            # Where rows go into SQLite alone, no driver and no server of PostgreSQL is needed.
+            from bench.queueing.postgresql import postgresql_databases
 
-    kind = Kind.POSTGRESQL
+            databases.append(stack.enter_context(postgresql_databases(fsync=fsync)))
+        yield databases
 
-    def __init__(self, server: PostgresServer) -> None:
-        super().__init__()
-        self._url = make_url(server.url)
 
-    @contextmanager
-    def fresh(self) -> Iterator[Database]:
-        """A new database of the server, dropped at the end."""
-        name = f"trial{next(self._numbers)}"
-        url = self._url.set(database=name).render_as_string(hide_password=False)
-        with self._connect() as admin:
-            admin.execute(f"CREATE DATABASE {name}".encode())
-        try:
-            schema.upgrade(url)
-            with psycopg.connect(url, autocommit=True) as connection:
-                yield PostgresDatabase(url, connection)
-        finally:
-            with self._connect() as admin:
-                admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-    def version(self) -> str:
-        """The server's."""
-        with self._connect() as admin:
-            version = admin.execute("SHOW server_version").fetchall()[0][0]
-            return str(version).split()[0]
-
-    def _connect(self) -> psycopg.Connection:
-        url = self._url.render_as_string(hide_password=False)
-        return psycopg.connect(url, autocommit=True)
+@contextmanager
+def sqlite_databases() -> Iterator[SqliteDatabases]:
+    """Files in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder:
+        yield SqliteDatabases(Path(folder))

@@ -1,61 +1,71 @@
-"""Our side: the client, and one ``labelmill worker`` with an engine that costs nothing."""
+"""Our side: the client, and ``labelmill worker`` with whatever model is measured."""
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import redis
 
 from bench.queueing.process import WorkerProcess
-from bench.queueing.side import Side
+from bench.queueing.side import Input, Side
+from bench.tables import ModelTable
 from producer.client import Client, NewJob
-from producer.contract.queues import queue_depths
-
-_MODELS = """\
-[models.{queue}]
-task = "text-classification"
-checkpoint = "checkpoint"
-engine = "bench.engines:NoopEngine"
-group_size = {group_size}
-"""
+from producer.contract.queues import heartbeats, queue_depths
 
 
 class OurSide(Side):
     """Labelmill as it comes, with the ledger written before jobs are published.
 
     Parameters:
-        group_size: the most jobs of a group.
+        model: the table of the one model that is served.
+        image_root: the folder under which images lie.
     """
 
     queue = "tickets"
 
-    def __init__(self, broker_url: str, database_url: str, group_size: int) -> None:
-        self._broker_url = broker_url
-        self._database_url = database_url
-        self._group_size = group_size
+    def __init__(
+        self,
+        broker_url: str,
+        database_url: str,
+        model: ModelTable,
+        image_root: Path | None = None,
+    ) -> None:
+        self._settings = {
+            "LABELMILL_BROKER_URL": broker_url,
+            "LABELMILL_DATABASE_URL": database_url,
+            **({"LABELMILL_IMAGE_ROOT": str(image_root)} if image_root else {}),
+        }
+        self._model = model
         self._client = Client(broker_url, database_url)
         self._broker = redis.Redis.from_url(broker_url)
+        self._numbers = itertools.count(1)
 
-    def publish(self, texts: Sequence[str]) -> list[str]:
+    def publish(self, inputs: Sequence[Input]) -> list[str]:
         """``Client.submit_many``: ledger, then Redis, a thousand at a time."""
-        return self._client.submit_many(self.queue, (NewJob(text=text) for text in texts)).ids
+        return self._client.submit_many(self.queue, (_new_job(item) for item in inputs)).ids
 
-    def submit(self, text: str) -> str:
-        """``Client.submit_text``: ledger, then Redis."""
-        return self._client.submit_text(self.queue, text)
+    def submit(self, item: Input) -> str:
+        """``Client.submit_text`` or ``submit_image``: ledger, then Redis."""
+        if isinstance(item, Path):
+            return self._client.submit_image(self.queue, item)
+        return self._client.submit_text(self.queue, item)
 
     def worker(self, folder: Path) -> WorkerProcess:
         """``labelmill worker``."""
-        (folder / "checkpoint").mkdir()
         models = folder / "models.toml"
-        models.write_text(_MODELS.format(queue=self.queue, group_size=self._group_size))
-        settings = {
-            "LABELMILL_BROKER_URL": self._broker_url,
-            "LABELMILL_DATABASE_URL": self._database_url,
-            "LABELMILL_MODELS_FILE": str(models),
-        }
-        return WorkerProcess(["labelmill", "worker"], folder, settings)
+        # Strings, numbers and booleans look the same in TOML and in JSON.
+        lines = [f"{key} = {json.dumps(value)}" for key, value in self._model.items()]
+        models.write_text("\n".join([f"[models.{self.queue}]", *lines, ""]))
+        settings = {**self._settings, "LABELMILL_MODELS_FILE": str(models)}
+        name = f"worker{next(self._numbers)}@%h"
+        return WorkerProcess(["labelmill", "worker", "--name", name], folder, settings)
+
+    def ready(self, workers: int) -> bool:
+        """Whether that many have a heartbeat."""
+        return len(heartbeats(self._broker)) >= workers
 
     def in_flight(self) -> int:
         """Jobs under a lease."""
@@ -65,3 +75,7 @@ class OurSide(Side):
         """Give up the connections."""
         self._client.close()
         self._broker.close()
+
+
+def _new_job(item: Input) -> NewJob:
+    return NewJob(image=item) if isinstance(item, Path) else NewJob(text=item)

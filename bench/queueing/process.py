@@ -13,7 +13,7 @@ from typing import Self
 
 import psutil
 
-from bench.queueing.errors import BenchmarkError
+from bench.errors import BenchmarkError
 from embedded.process import exited_within, launcher, parent_death, tail
 
 _ROOT = Path(__file__).parents[2]
@@ -56,6 +56,10 @@ class WorkerProcess:
         process = psutil.Process(self._process.pid)
         times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
         return float(sum(each.user + each.system for each in times))
+
+    def memory(self) -> int:
+        """Its resident memory, in bytes."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:

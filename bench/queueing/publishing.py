@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 import redis
 
+from bench.errors import BenchmarkError
 from bench.queueing.databases import Database
-from bench.queueing.errors import BenchmarkError
+from bench.queueing.messages import messages
 from bench.queueing.stock import Sender
-from bench.queueing.texts import texts
 from producer.client import BLOCK_SIZE, Client, NewJob
 from producer.contract.job import parse_job
 from producer.ids import new_id
@@ -65,8 +65,8 @@ class Publishing:
             return self._rate(sender.send_batch)
 
     def _rate(self, send: Callable[[Sequence[str]], object]) -> float:
-        send(texts(1))  # opens its connections
-        some = texts(self._jobs)
+        send(messages(1))  # opens its connections
+        some = messages(self._jobs)
         with redis.Redis.from_url(self._url) as broker:
             broker.delete(_QUEUE)
             start = time.perf_counter()

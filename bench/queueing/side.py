@@ -10,6 +10,9 @@ from typing import Self
 
 from bench.queueing.process import WorkerProcess
 
+Input = str | Path
+"""A text, or the file of an image."""
+
 
 class Side(ABC):
     """Sends jobs and runs one worker, on one Redis and one database.
@@ -21,16 +24,20 @@ class Side(ABC):
     queue: str
 
     @abstractmethod
-    def publish(self, texts: Sequence[str]) -> list[str]:
+    def publish(self, inputs: Sequence[Input]) -> list[str]:
         """Send many jobs together; returns their ids."""
 
     @abstractmethod
-    def submit(self, text: str) -> str:
+    def submit(self, item: Input) -> str:
         """Send one job; returns its id."""
 
     @abstractmethod
     def worker(self, folder: Path) -> WorkerProcess:
-        """A worker, not started yet."""
+        """A worker, not started yet, with an empty folder of its own."""
+
+    def ready(self, workers: int) -> bool:
+        """Whether that many workers are there, where a side can tell before it has sent jobs."""
+        return True
 
     @abstractmethod
     def in_flight(self) -> int:

@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 
 from bench.queueing.process import WorkerProcess
-from bench.queueing.side import Side
+from bench.queueing.side import Input, Side
 from producer.contract.job import TASK_NAME
 
 BROKER_VARIABLE = "BENCH_BROKER_URL"
@@ -62,13 +62,13 @@ class StockCelery(Side):
         self._sender = Sender(broker_url, self.queue)
         self._broker = redis.Redis.from_url(broker_url)
 
-    def publish(self, texts: Sequence[str]) -> list[str]:
+    def publish(self, inputs: Sequence[Input]) -> list[str]:
         """``send_task`` in a batch of kombu's, the fastest way it has."""
-        return self._sender.send_batch(texts)
+        return self._sender.send_batch([str(item) for item in inputs])
 
-    def submit(self, text: str) -> str:
+    def submit(self, item: Input) -> str:
         """``send_task``."""
-        return self._sender.send(text)
+        return self._sender.send(str(item))
 
     def worker(self, folder: Path) -> WorkerProcess:
         """``celery worker`` on the one queue."""

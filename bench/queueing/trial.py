@@ -1,11 +1,11 @@
-"""One trial: a side's jobs through one worker into a fresh database.
+"""One trial: a side's jobs through its workers into a fresh database.
 
 How the clock runs, the same for both sides:
 
 1. The jobs are published while no worker runs, and the list that they wait on is renamed, so that
-   the worker does not see it.
-2. A worker starts and does a few hundred jobs of its own, until its connections are open and its
-   code is warm, and has nothing in flight any more: it is ready and idle.
+   no worker sees it.
+2. The workers start and do some jobs of their own, until their connections are open and their
+   code is warm, and have nothing in flight any more: they are ready and idle.
 3. The list is renamed back. This is one atomic step, by which all jobs wait in the queue at once,
    and wakes an idle worker. **The clock starts right before it, and stops when the last row is
    seen committed.**
@@ -15,35 +15,31 @@ belongs to the work is left out: waking up, the first and partial groups, the la
 counted from outside, over a connection of our own, in short intervals and only when the list is
 empty, since counting takes time from the worker that is measured.
 
-Then, on the same worker, jobs are sent one at a time, with a short rest between: the latency is
+Then, on the same workers, jobs are sent one at a time, with a short rest between: the latency is
 from before the call that sends a job until its committed row is seen.
 
-At the end every job that was ever sent must have exactly one row, and succeeded.
+At the end every job that was ever sent must have exactly one row, and succeeded, but for those that
+are there to fail.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
+from bench.errors import BenchmarkError
 from bench.queueing.databases import Database
-from bench.queueing.errors import BenchmarkError
 from bench.queueing.process import WorkerProcess
-from bench.queueing.side import Side
-from bench.queueing.texts import texts
+from bench.queueing.side import Input, Side
+from bench.queueing.watch import Watch
 
-_WARM_UP_JOBS = 500
 _HELD = "held"
-_NO_PROGRESS_S = 60
-_COUNT_PAUSE_S = 0.002
-_LIST_PAUSE_S = 0.02
-_LOOK_PAUSE_S = 0.0002
 _REST_S = 0.01  # so that each job finds a worker that waits
 
 
@@ -53,7 +49,7 @@ class Figures:
 
     Attributes:
         rate: jobs a second, from waiting in the queue to committed rows.
-        cpu: seconds of processor time a job in the worker's processes, meanwhile.
+        cpu: seconds of processor time a job in the workers' processes, meanwhile.
         latencies: seconds from sending a lone job to its row.
     """
 
@@ -62,97 +58,101 @@ class Figures:
     latencies: list[float]
 
 
+@dataclass(frozen=True)
+class Load:
+    """What is sent in a trial.
+
+    Attributes:
+        inputs: sent together; the measured ones.
+        warm_up: sent before them, not measured.
+        lone: sent one at a time after them.
+        failures: the error codes that the jobs among these must end with that fail.
+    """
+
+    inputs: Sequence[Input]
+    warm_up: Sequence[Input]
+    lone: Sequence[Input] = ()
+    failures: Sequence[str] = ()
+
+
 def run_trial(
-    side: Side, broker: redis.Redis, database: Database, *, jobs: int, lone_jobs: int
+    side: Side,
+    broker: redis.Redis,
+    database: Database,
+    load: Load,
+    *,
+    replicas: int = 1,
+    during: Callable[[Watch, Sequence[WorkerProcess]], None] | None = None,
 ) -> Figures:
     """Measure one side once.
 
     Parameters:
-        jobs: how many are published together.
-        lone_jobs: how many are then sent one at a time.
+        broker: is emptied first.
+        database: an empty one.
+        replicas: how many workers.
+        during: called when the clock has started, to look at the workers meanwhile.
 
     Raises:
-        BenchmarkError: a row is missing, or the worker ended or stands still.
+        BenchmarkError: a row is missing, or a worker ended or stands still.
     """
     broker.flushdb()
-    ids = side.publish(texts(jobs))
+    ids = side.publish(load.inputs)
     broker.rename(side.queue, _HELD)
 
-    ids += side.publish(texts(_WARM_UP_JOBS))
-    with _running_worker(side) as worker:
-        trial = _Trial(side, broker, database, worker)
-        trial.wait_for_rows(_WARM_UP_JOBS)
-        trial.wait_idle()
+    with _running(side, replicas) as workers:
+        watch = Watch(side, broker, database, workers)
+        watch.wait_ready()
+        ids += side.publish(load.warm_up)
+        watch.wait_for_rows(len(load.warm_up))
+        watch.wait_idle()
 
-        cpu, start = worker.cpu_seconds(), time.perf_counter()
+        cpu, start = _cpu_seconds(workers), time.perf_counter()
         broker.rename(_HELD, side.queue)
-        trial.wait_for_rows(_WARM_UP_JOBS + jobs)
-        rate = jobs / (time.perf_counter() - start)
-        cpu = (worker.cpu_seconds() - cpu) / jobs
+        if during:
+            during(watch, workers)
+        watch.wait_for_rows(len(ids))
+        rate = len(load.inputs) / (time.perf_counter() - start)
+        cpu = (_cpu_seconds(workers) - cpu) / len(load.inputs)
 
-        trial.wait_idle()
+        watch.wait_idle()
         latencies = []
-        for text in texts(lone_jobs):
+        for item in load.lone:
             start = time.perf_counter()
-            job_id = side.submit(text)
-            trial.wait_for_row(job_id)
+            job_id = side.submit(item)
+            watch.wait_for_row(job_id)
             latencies.append(time.perf_counter() - start)
             ids.append(job_id)
             time.sleep(_REST_S)
-    _verify(ids, database)
+    _verify(ids, database, load.failures)
     return Figures(rate, cpu, latencies)
 
 
 @contextmanager
-def _running_worker(side: Side) -> Iterator[WorkerProcess]:
-    with (
-        tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
-        side.worker(Path(folder)) as worker,
+def _running(side: Side, replicas: int) -> Iterator[list[WorkerProcess]]:
+    with ExitStack() as stack:
+        folders = [
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="labelmill-bench-"))
+            for _ in range(replicas)
+        ]
+        yield [stack.enter_context(side.worker(Path(folder))) for folder in folders]
+
+
+def _cpu_seconds(workers: Sequence[WorkerProcess]) -> float:
+    return sum(worker.cpu_seconds() for worker in workers)
+
+
+def _verify(ids: list[str], database: Database, failures: Sequence[str]) -> None:
+    rows, succeeded, failed = database.count(), database.succeeded(), database.failures()
+    expected = len(ids) - len(failures)
+    strangers = set(succeeded) - set(ids)
+    if (
+        strangers
+        or rows != len(ids)
+        or len(succeeded) != expected
+        or sorted(failed) != sorted(failures)
     ):
-        yield worker
-
-
-class _Trial:
-    """Waits for what the worker does."""
-
-    def __init__(
-        self, side: Side, broker: redis.Redis, database: Database, worker: WorkerProcess
-    ) -> None:
-        self._side = side
-        self._broker = broker
-        self._database = database
-        self._worker = worker
-
-    def wait_for_rows(self, number: int) -> None:
-        # An empty list is the cheap sign that the last rows are near.
-        self._wait_falling(lambda: int(self._broker.llen(self._side.queue)), _LIST_PAUSE_S)
-        self._wait_falling(lambda: number - self._database.count(), _COUNT_PAUSE_S)
-
-    def wait_idle(self) -> None:
-        self._wait_falling(self._side.in_flight, _COUNT_PAUSE_S)
-
-    def wait_for_row(self, job_id: str) -> None:
-        self._wait_falling(lambda: int(not self._database.has(job_id)), _LOOK_PAUSE_S)
-
-    def _wait_falling(self, left: Callable[[], int], pause: float) -> None:
-        """Wait until ``left`` is 0; it must fall now and then."""
-        lowest, deadline = None, 0.0
-        while now_left := left():
-            if lowest is None or now_left < lowest:
-                lowest, deadline = now_left, time.monotonic() + _NO_PROGRESS_S
-            elif time.monotonic() > deadline:
-                raise BenchmarkError(
-                    f"{now_left} jobs are left and the worker stands still:\n{self._worker.log()}"
-                )
-            self._worker.check()
-            time.sleep(pause)
-
-
-def _verify(ids: list[str], database: Database) -> None:
-    rows, succeeded = database.count(), database.succeeded()
-    missing = len(set(ids) - set(succeeded))
-    if missing or rows != len(ids) or len(succeeded) != len(ids):
         raise BenchmarkError(
-            f"{len(ids)} jobs were sent; {rows} rows were written, {len(succeeded)} of them"
-            f" succeeded, {missing} jobs have none"
+            f"{len(ids)} jobs were sent, of which {expected} should succeed; {rows} rows were"
+            f" written, {len(succeeded)} of them succeeded, {len(strangers)} of those are of other"
+            f" jobs, and the failures are {sorted(set(failed))}"
         )

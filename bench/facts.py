@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import redis
+#: What the queue's figures depend on.
+QUEUE_PACKAGES = ("celery", "kombu", "redis", "hiredis", "sqlalchemy", "psycopg")
 
-_PACKAGES = ("celery", "kombu", "redis", "hiredis", "sqlalchemy", "psycopg")
+#: What the models' figures depend on.
+MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "numpy")
 
 
-def facts(broker: redis.Redis) -> dict[str, object]:
+def facts(*packages: str) -> dict[str, object]:
     """The machine and the versions; the load tells whether others were at work on it."""
     return {
         "cpu": _cpu(),
@@ -20,9 +22,15 @@ def facts(broker: redis.Redis) -> dict[str, object]:
         "load": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{package: version(package) for package in _PACKAGES},
-        "redis-server": broker.info("server")["redis_version"],
+        **{package: _version(package) for package in packages},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _cpu() -> str:

@@ -20,12 +20,12 @@ _EVENTS = (
 )
 
 
-def texts(number: int) -> list[str]:
+def messages(number: int) -> list[str]:
     """That many texts, all different, the same ones every time."""
-    return list(itertools.islice(_texts(), number))
+    return list(itertools.islice(_messages(), number))
 
 
-def _texts() -> Iterator[str]:
+def _messages() -> Iterator[str]:
     pairs = itertools.cycle(itertools.product(_OPENINGS, _EVENTS))
     for number, (opening, event) in enumerate(pairs):
         yield f"{opening} (no. {number}) {event}."

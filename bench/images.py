@@ -1,0 +1,155 @@
+"""The image engine against ``transformers``: the same files, to tensors and to labels.
+
+=================  =============================================================================
+a core's work      from the file to what the model takes, all on one core: the engine's
+                   ``prepare`` against Pillow and the checkpoint's own processor, one image after
+                   the other. In processor time, which others at work disturb least
+the engine         from files to labels: all three steps against the pipeline in batches of 32,
+                   which loads its images in this process, or in two more
+=================  =============================================================================
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from transformers import AutoImageProcessor
+
+from bench import checkpoints, inputs, models
+from bench.cores import one_core
+from bench.facts import MODEL_PACKAGES, facts
+from bench.options import Log, Options
+from bench.peers import BATCH, Answers, ImagePipeline, agreement, largest_difference
+from bench.report import Measure, Report
+from bench.tables import checkpoint_table
+from bench.turns import Timed, take_turns, timed
+from worker.engines.load import AnyEngine
+
+_LOADERS = 2  # processes of the pipeline's
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many images of which size (width, height); the goal of a core's work."""
+
+    prepared: tuple[tuple[tuple[int, int], int, float | None], ...]
+    labelled: int
+
+
+_FULL = Sizes(prepared=(((500, 375), 256, 4.0), ((2000, 1500), 32, None)), labelled=512)
+_SMOKE = Sizes(prepared=(((500, 375), 8, 4.0),), labelled=8)
+
+
+def run(options: Options, log: Log) -> Report:
+    """Measure a core's work, and the engine."""
+    sizes = options.pick(_FULL, _SMOKE)
+    report = Report(
+        "images",
+        [],
+        options.as_json(),
+        facts(*MODEL_PACKAGES, "simplejpeg", "torchvision") | {"threads": torch.get_num_threads()},
+    )
+    with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as name:
+        folder = Path(name)
+        checkpoint = checkpoints.tiny_vit(folder / "vit")
+        model = checkpoint_table("image", checkpoint, options.group_size)
+        if options.image_folder:
+            files = inputs.own_images(options.image_folder, sizes.labelled)
+            root = options.image_folder
+            sets = [("own images", files[: sizes.prepared[0][1]], sizes.prepared[0][2])]
+        else:
+            root = folder / "images"
+            files = inputs.photographs(root, sizes.labelled, (500, 375))
+            sets = [
+                (f"{size[0]}×{size[1]}", inputs.photographs(root / "sized", number, size), goal)
+                for size, number, goal in sizes.prepared
+            ]
+        engine = models.load(model, root)
+        for title, some, goal in sets:
+            report.measures.append(_core(title, engine, checkpoint, some, goal, options, log))
+        report.measures += _engine(engine, checkpoint, files, options, log, report.notes)
+        kilobytes = sum(file.stat().st_size for file in files) / len(files) / 1000
+        report.notes.append(f"files of {kilobytes:.0f} kB on average; weights are random")
+    return report
+
+
+def _core(
+    title: str,
+    engine: AnyEngine,
+    checkpoint: Path,
+    files: Sequence[Path],
+    goal: float | None,
+    options: Options,
+    log: Log,
+) -> Measure:
+    """Images that one core makes ready in a second."""
+    processor: Any = AutoImageProcessor.from_pretrained(checkpoint)
+    jobs = models.image_jobs(files)
+
+    def ours() -> None:
+        for group in models.groups(jobs, BATCH):
+            engine.prepare(group)
+
+    def theirs(files: Sequence[Path] = files) -> None:
+        for file in files:
+            image = PIL.Image.open(file).convert("RGB")
+            processor(images=image, return_tensors="pt")
+
+    measure = Measure(f"{title}, a core's work", "images/s", "Pillow and the processor", goal)
+    sides = {
+        "ours": lambda: len(files) / _cpu_seconds(ours),
+        "theirs": lambda: len(files) / _cpu_seconds(theirs),
+    }
+    with one_core():
+        engine.prepare(jobs[:2])
+        theirs(files[:2])
+        for taken in take_turns(sides, options.repeats):
+            measure.add(taken["ours"], taken["theirs"])
+            log(f"{title}, images/s a core: ours {taken['ours']:.0f}, theirs {taken['theirs']:.0f}")
+    return measure
+
+
+def _engine(
+    engine: AnyEngine,
+    checkpoint: Path,
+    files: Sequence[Path],
+    options: Options,
+    log: Log,
+    notes: list[str],
+) -> list[Measure]:
+    pipeline = ImagePipeline(checkpoint, device="cpu")
+    jobs = models.image_jobs(files)
+    sides: dict[str, Callable[[], Timed[Answers]]] = {
+        "ours": lambda: timed(lambda: models.run(engine, jobs)),
+        "batched": lambda: timed(lambda: pipeline.batched(files)),
+        "loaders": lambda: timed(lambda: pipeline.batched(files, num_workers=_LOADERS)),
+    }
+    models.run(engine, jobs[:BATCH])
+    pipeline.batched(files[:BATCH])
+    usual = Measure("ViT tiny", "images/s", f"pipeline, batches of {BATCH}", 1.6)
+    loaders = Measure("ViT tiny", "images/s", f"pipeline, {_LOADERS} loaders")
+    same = Measure("ViT tiny, the same label", "%")
+    for taken in take_turns(sides, options.repeats):
+        rates = {name: len(files) / each.seconds for name, each in taken.items()}
+        usual.add(rates["ours"], rates["batched"])
+        loaders.add(rates["ours"], rates["loaders"])
+        same.add(agreement(taken["ours"].value, taken["batched"].value))
+        log(
+            "ViT tiny, images/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+        )
+    apart = largest_difference(taken["ours"].value, taken["batched"].value)
+    notes.append(f"largest difference of a score: {apart:.1e}")
+    return [usual, loaders, same]
+
+
+def _cpu_seconds(action: Callable[[], object]) -> float:
+    start = time.process_time()
+    action()
+    return time.process_time() - start

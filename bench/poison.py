@@ -1,0 +1,102 @@
+"""Poison: what one job that makes the model raise costs those around it.
+
+Among 1,024 texts one has a token that the model has no embedding for. Its group raises, and is run
+again in parts until the job is found. Measured are the engine alone, its steps called through
+:func:`worker.stages.isolate.isolate` as the worker calls them, and the whole worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from bench import checkpoints, inputs, models
+from bench.endtoend import end_to_end
+from bench.errors import BenchmarkError
+from bench.facts import MODEL_PACKAGES, facts
+from bench.options import Log, Options
+from bench.queueing.trial import Load
+from bench.report import Measure, Report
+from bench.tables import checkpoint_table
+from bench.turns import take_turns, timed
+from db.errors import ErrorCode, JobError
+from producer.contract.job import Job
+from worker.engines.load import AnyEngine
+from worker.stages.isolate import isolate
+
+_GOAL = 0.95
+_FULL_TEXTS, _SMOKE_TEXTS = 1024, 64
+_WARM_UP_TEXTS = 64
+
+
+def run(options: Options, log: Log) -> Report:
+    """Measure with and without the bad job."""
+    number = options.pick(_FULL_TEXTS, _SMOKE_TEXTS)
+    texts = inputs.texts(number)
+    poisoned = [*texts]
+    poisoned[number // 2] = f"{texts[number // 2]} {checkpoints.POISON}"
+    warm_up = inputs.texts(_WARM_UP_TEXTS, seed=1)
+    code = str(ErrorCode.MODEL_FAILED)
+    alone = Measure("one bad job, the engine", "texts/s", "no bad job", _GOAL)
+    whole = Measure("one bad job, the worker", "texts/s", "no bad job", _GOAL)
+    logging.getLogger("worker.stages.isolate").setLevel(logging.ERROR)  # it warns of each halving
+    with (
+        tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
+        end_to_end() as ours,
+    ):
+        checkpoint = checkpoints.poisonable_bert(Path(folder))
+        model = checkpoint_table("text", checkpoint, options.group_size)
+        engine = models.load(model)
+        good, bad = models.text_jobs(texts), models.text_jobs(poisoned)
+        _engine_rate(engine, models.text_jobs(warm_up), [])
+        sides: dict[str, Callable[[], float]] = {
+            "engine": lambda: _engine_rate(engine, good, []),
+            "engine, poisoned": lambda: _engine_rate(engine, bad, [code]),
+            "worker": lambda: ours.trial(model, Load(texts, warm_up)).rate,
+            "worker, poisoned": lambda: (
+                ours.trial(model, Load(poisoned, warm_up, failures=[code])).rate
+            ),
+        }
+        for taken in take_turns(sides, options.repeats):
+            alone.add(taken["engine, poisoned"], taken["engine"])
+            whole.add(taken["worker, poisoned"], taken["worker"])
+            log("texts/s: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in taken.items()))
+    return Report(
+        "poison",
+        [alone, whole],
+        options.as_json(),
+        facts(*MODEL_PACKAGES) | {"threads": torch.get_num_threads()},
+        notes=[
+            f"of {number} jobs {number - 1} succeeded and 1 failed with {code}, in each repeat;"
+            f" BERT tiny, groups of {options.group_size}"
+        ],
+    )
+
+
+def _engine_rate(engine: AnyEngine, jobs: Sequence[Job], failures: Sequence[str]) -> float:
+    """Jobs a second through the three steps.
+
+    Raises:
+        BenchmarkError: others fail than should.
+    """
+    taken = timed(lambda: [_failed(engine, group) for group in _groups(engine, jobs)])
+    failed = [code for group in taken.value for code in group]
+    if failed != list(failures):
+        raise BenchmarkError(f"these jobs should fail: {failures}, and these did: {failed}")
+    return len(jobs) / taken.seconds
+
+
+def _groups(engine: AnyEngine, jobs: Sequence[Job]) -> list[Sequence[Job]]:
+    return list(models.groups(jobs, engine.spec.group_size))
+
+
+def _failed(engine: AnyEngine, group: Sequence[Job]) -> list[str]:
+    """Run one group as the stages do; the codes of those that failed."""
+    outputs = isolate(engine.forward, isolate(engine.prepare, group))
+    done = [output for output in outputs if not isinstance(output, JobError)]
+    isolate(lambda some: engine.decode(some, [1] * len(some)), done)
+    return [str(output.code) for output in outputs if isinstance(output, JobError)]

@@ -1,0 +1,169 @@
+"""The benchmarks run, at sizes at which their figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
+from tests.support.images import encoded, picture
+from tests.support.worker import ROOT
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m …`` in a folder."""
+    kept = {name: value for name, value in os.environ.items() if "LABELMILL" not in name}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+
+def report(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("part", "peers"),
+    [
+        (
+            "texts",
+            {
+                "pipeline, batches of 32",
+                "pipeline, one by one",
+                "pipeline, sorted, batches of 32",
+                "the pipeline at its best",
+                "bare forward, one length",
+            },
+        ),
+        ("images", {"Pillow and the processor", "pipeline, batches of 32", "pipeline, 2 loaders"}),
+        ("worker", {"its engine alone"}),
+        ("replicas", {"linear"}),
+        ("poison", {"no bad job"}),
+    ],
+)
+def test_a_part_prints_a_table_and_writes_its_figures(
+    tmp_path: Path, part: str, peers: set[str]
+) -> None:
+    done = run(
+        tmp_path, "bench", part, "--smoke", "--database", "sqlite", "--results", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{part}, SMOKE SIZES" in done.stdout
+    found = report(tmp_path / f"{part}.json")
+    assert {each["peer"] for each in found["measures"] if "peer" in each} == peers
+    assert all(value > 0 for each in found["measures"] for value in each.get("theirs", [1]))
+    assert (tmp_path / f"{part}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_memory_is_drawn_over_the_jobs(tmp_path: Path) -> None:
+    done = run(tmp_path, "bench", "memory", "--smoke", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (curve,) = report(tmp_path / "memory.json")["curves"]
+    assert curve["points"][-1][0] == 2000
+
+
+def test_the_gpu_s_code_runs_without_one_and_says_so(tmp_path: Path) -> None:
+    done = run(tmp_path, "bench.gpu", "--device", "cpu", "--smoke", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not measured on a GPU" in done.stdout
+    assert {each["peer"] for each in report(tmp_path / "gpu.json")["measures"]} == {
+        "bare forward",
+        "bare forward, one length",
+        "its engine alone",
+        "pipeline, batches of 32",
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with models.toml, a file of texts and a folder of images."""
+    save_text_checkpoint(tmp_path / "bert", "bert")
+    save_image_checkpoint(tmp_path / "vit", "vit")
+    (tmp_path / "models.toml").write_text(
+        "\n".join(
+            f'[models.{alias}]\ntask = "{kind}-classification"\ncheckpoint = "{checkpoint}"\n'
+            for alias, kind, checkpoint in (
+                ("tickets", "text", "bert"),
+                ("scans", "image", "vit"),
+            )
+        )
+    )
+    (tmp_path / "mine.csv").write_text(
+        "\n".join(["body", *(f"parcel number {number} never came" for number in range(40))])
+    )
+    (tmp_path / "images").mkdir()
+    for seed in range(4):
+        file = tmp_path / "images" / f"{seed}.jpg"
+        file.write_bytes(encoded(picture(seed=seed), "JPEG"))
+    return tmp_path
+
+
+def test_one_s_own_texts_size_one_s_own_model(folder: Path) -> None:
+    done = run(
+        folder,
+        *("labelmill", "bench", "tickets", "--data", "mine.csv", "--text-column", "body"),
+        *("--repeats", "1", "--json", "out.json", "--plot", "out.svg"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "suggested group_size: 16" in done.stdout
+    found = report(folder / "out.json")
+    assert found["options"]["suggested_group_size"] == 16  # more than 40 texts there are not
+    assert {each["unit"] for each in found["measures"]} == {"texts/s", "tokens/s", "%"}
+    assert found["measures"][-1]["ours"] == [100.0]
+    assert "<svg" in (folder / "out.svg").read_text()
+
+
+def test_a_folder_of_images_sizes_an_image_model(folder: Path) -> None:
+    done = run(folder, "labelmill", "bench", "scans", "--data", "images", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    assert "suggested group_size: 4" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tickets", "--data", "none.csv"], "there is no file or folder none.csv"),
+        (["tickets", "--data", "mine.csv"], "has no column 'text'"),
+        (["tickets", "--plot", "out.doc"], "out.doc: a plot ends in"),
+        (["scans"], "name a folder of images with --data"),
+        (["strangers"], "no model 'strangers' in models.toml"),
+        ([], "name one of the models: tickets, scans"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    folder: Path, arguments: list[str], message: str
+) -> None:
+    done = run(folder, "labelmill", "bench", *arguments)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_front_door_opens_without_torch(tmp_path: Path) -> None:
+    code = "import sys, labelmill; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0
+
+
+def test_a_worker_s_packages_suffice_to_size_a_model(tmp_path: Path) -> None:
+    absent = ("psutil", "psycopg", "matplotlib", "ray", "sklearn", "embedded.postgres")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import bench.sizing"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0

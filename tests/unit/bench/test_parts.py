@@ -1,0 +1,51 @@
+"""What a part does before it measures anything."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench import ray_data
+from bench.__main__ import _MODULES, Part, app
+from bench.gpu import app as gpu
+from bench.options import Options
+from db.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("part", Part)
+def test_every_part_is_a_module(part: Part) -> None:
+    assert callable(import_module(f"bench.{_MODULES.get(part, part)}").run)
+
+
+def test_without_ray_its_part_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_data, "find_spec", lambda name: None)
+    report = ray_data.run(Options(smoke=True), lambda line: None)
+    assert report.measures == []
+    (note,) = report.notes
+    assert note.startswith("skipped: Ray is not installed; pip install -r ")
+    assert (Path(ray_data.__file__).parents[1] / note.split()[-1]).is_file()
+
+
+def test_data_goes_to_the_parts_that_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text\n")
+    assert (Options(data=file).text_file, Options(data=file).image_folder) == (file, None)
+    assert (Options(data=tmp_path).text_file, Options(data=tmp_path).image_folder) == (
+        None,
+        tmp_path,
+    )
+
+
+def test_an_unknown_part_is_refused() -> None:
+    result = CliRunner().invoke(app, ["strangers"])
+    assert result.exit_code == 2
+    assert "'strangers' is not one of" in result.output
+
+
+def test_the_gpu_s_part_wants_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match="no CUDA device here"):
+        CliRunner().invoke(gpu, [], catch_exceptions=False, standalone_mode=True)
