@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -20,6 +21,10 @@ from sqlalchemy.types import Text
 
 from db.rows import JobRow, ResultRow
 from db.tables import UTCDateTime
+
+# The driver keeps the last 128 statements of a connection; these are of as many lengths at most,
+# and short enough for that to take little memory.
+_ROWS_A_STATEMENT = 64
 
 
 def insert_missing(
@@ -39,9 +44,11 @@ def insert_missing(
     ids = [row["id"] for row in rows]
     present = set(connection.exec_driver_sql(_present_ids(table), (json.dumps(ids),)).scalars())
     missing = [row for row in rows if row["id"] not in present]
-    if missing:
-        convert = _to_sqlite(table)
-        connection.exec_driver_sql(_insert_each(table), [convert(row) for row in missing])
+    convert = _to_sqlite(table)
+    for start in range(0, len(missing), _ROWS_A_STATEMENT):
+        some = missing[start : start + _ROWS_A_STATEMENT]
+        parameters = tuple(chain.from_iterable(convert(row) for row in some))
+        connection.exec_driver_sql(_insert_values(table, len(some)), parameters)
     return {row["id"] for row in missing}
 
 
@@ -74,13 +81,17 @@ def _present_ids(table: Table) -> str:
 
 
 @cache
-def _insert_each(table: Table) -> str:
-    return str(sqlite.insert(table).compile(dialect=sqlite.dialect()))
+def _insert_values(table: Table, rows: int) -> str:
+    # Not executemany: for each row it lets go of Python's lock, and then waits, behind a thread
+    # that computes, up to the 5 ms of a thread's turn to get it back.
+    row = f"({', '.join('?' * len(table.columns))})"
+    names = ", ".join(table.columns.keys())
+    return f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 @cache
 def _to_sqlite(table: Table) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """Makes the parameters of :func:`_insert_each` of a row, as SQLAlchemy's own types would."""
+    """Makes the values of :func:`_insert_values` of a row, as SQLAlchemy's own types would."""
     conversions = [
         (each.name, convert)
         for each in table.columns
