@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -112,6 +112,7 @@ def _to_sqlite(table: Table) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     return convert
 
 
+@lru_cache(maxsize=128)  # the jobs of a group share most of their times
 def _utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
 
