@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from db.errors import ErrorCode, JobError
 from producer.contract.job import TASK_NAME, Job, check_id, parse_job
@@ -69,6 +69,34 @@ def headers(
 def body(kwargs: Mapping[str, Any]) -> list[Any]:
     """The protocol-2 body of a job: positional arguments, keyword arguments, callbacks."""
     return [[], kwargs, _NO_CALLBACKS]
+
+
+def encode(
+    job_id: str,
+    job: Job,
+    *,
+    queue: str,
+    enqueued_at: datetime,
+    priority: int = 0,
+    eta: datetime | None = None,
+    expires: datetime | None = None,
+) -> bytes:
+    """The entry of a queue's list that kombu would write for this job."""
+    envelope = {
+        "body": base64.b64encode(_json_bytes(body(job.to_kwargs()))).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers(job_id, enqueued_at=enqueued_at, eta=eta, expires=expires),
+        "properties": {
+            "correlation_id": job_id,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": priority,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }
+    return _json_bytes(envelope)
 
 
 def decode(raw: bytes) -> Message:
@@ -153,6 +181,14 @@ def _json(text: str | bytes, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise _invalid(f"{what} is not JSON") from None
+
+
+def _json_bytes(value: object) -> bytes:
+    try:
+        return to_json(value)
+    except ValueError:
+        # A lone surrogate has no UTF-8; the standard library escapes it.
+        return json.dumps(value).encode()
 
 
 def _time(head: dict[str, Any], name: str) -> datetime | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from db.errors import ErrorCode
 from producer.contract.job import TASK_NAME, parse_job
-from producer.contract.message import _json, body, decode, headers
+from producer.contract.message import Message, _json, body, decode, encode, headers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -141,6 +141,13 @@ def test_any_text_is_read_as_it_was_written(text: str) -> None:
     message = decode(json.dumps(envelope(body=encoded([[], {"text": text}, {}]))).encode())
     assert message.job is not None
     assert message.job.text == text
+
+
+@given(text=st.text(st.characters(codec=None), min_size=1))
+def test_any_job_is_read_as_it_was_sent(text: str) -> None:
+    sent = parse_job({"text": text, "run": "r", "options": {"top_k": 3}})
+    message = decode(encode("job-1", sent, queue="q", enqueued_at=NOW, eta=NOW, expires=NOW))
+    assert message == Message("job-1", sent, None, NOW, NOW, NOW)
 
 
 @given(value=json_values)
