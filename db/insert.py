@@ -17,6 +17,7 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import JSON, Connection, Enum, Table, bindparam, cast, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.types import Text
 
 from db.rows import JobRow, ResultRow
@@ -70,7 +71,7 @@ def _insert_from_document(table: Table) -> str:
         .on_conflict_do_nothing(index_elements=[table.c.id])
         .returning(table.c.id)
     )
-    return str(statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")))
+    return str(statement.compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]
 
 
 @cache

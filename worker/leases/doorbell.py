@@ -38,10 +38,12 @@ class Doorbell:
         self._ringer.setblocking(False)
         self._rung.setblocking(False)
 
-    def wait(self, lists: Iterable[str], timeout: float) -> None:
+    def wait(self, lists: Iterable[str], timeout: float) -> bool:
         """Return once one of the lists has an entry, :meth:`ring` was called, or ``timeout`` is up.
 
         It may return early: a peek that was pending while the worker was busy answers at once.
+
+        Returns whether a ring was all there was.
 
         Parameters:
             lists: the names of the lists.
@@ -62,6 +64,7 @@ class Doorbell:
             elif time.monotonic() > self._overdue[name]:
                 self._disconnect(name)
                 raise redis.TimeoutError("a peek did not end in its time")
+        return ready == [self._rung]
 
     def ring(self) -> None:
         """End a :meth:`wait` under way, or the next one; from any thread."""
