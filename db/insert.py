@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from sqlalchemy import JSON, Connection, Enum, Table, bindparam, cast, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Text
 
 from db.rows import JobRow, ResultRow
@@ -39,18 +40,36 @@ def insert_missing(
     """
     if connection.dialect.name == "postgresql":
         document = to_json(rows).decode()
-        inserted = connection.exec_driver_sql(_insert_from_document(table), {"rows": document})
-        return set(inserted.scalars())
-    # Between the two statements nobody else can write: the transaction began as a writer.
-    ids = [row["id"] for row in rows]
-    present = set(connection.exec_driver_sql(_present_ids(table), (json.dumps(ids),)).scalars())
-    missing = [row for row in rows if row["id"] not in present]
-    convert = _to_sqlite(table)
-    for start in range(0, len(missing), _ROWS_A_STATEMENT):
-        some = missing[start : start + _ROWS_A_STATEMENT]
-        parameters = tuple(chain.from_iterable(convert(row) for row in some))
-        connection.exec_driver_sql(_insert_values(table, len(some)), parameters)
-    return {row["id"] for row in missing}
+        answer = connection.exec_driver_sql(_insert_from_document(table), {"rows": document})
+        return set(answer.scalars())
+    inserted: set[str] = set()
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        some = rows[start : start + _ROWS_A_STATEMENT]
+        try:
+            _insert(connection, table, some)
+        except IntegrityError:
+            # SQLite has undone this statement alone, and nobody else can write before the next
+            # one: the transaction began as a writer.
+            some = _missing(connection, table, some)
+            if some:
+                _insert(connection, table, some)
+        inserted.update(row["id"] for row in some)
+    return inserted
+
+
+def _insert(
+    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[JobRow]
+) -> None:
+    parameters = tuple(chain.from_iterable(map(_to_sqlite(table), rows)))
+    connection.exec_driver_sql(_insert_values(table, len(rows)), parameters)
+
+
+def _missing(
+    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[JobRow]
+) -> Sequence[ResultRow] | Sequence[JobRow]:
+    ids = json.dumps([row["id"] for row in rows])
+    present = set(connection.exec_driver_sql(_present_ids(table), (ids,)).scalars())
+    return [row for row in rows if row["id"] not in present]  # type: ignore[return-value]
 
 
 @cache
