@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from importlib.util import find_spec
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -59,6 +60,17 @@ def for_writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_WRITES: True})
 
 
+def for_single_statements(engine: Engine) -> Engine:
+    """The same engine (and pool), for writes that are one statement on PostgreSQL.
+
+    There each statement commits itself, in one round trip: BEGIN and COMMIT would be two more. On
+    SQLite, where they cost nothing, it is :func:`for_writing`.
+    """
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="AUTOCOMMIT")
+    return for_writing(engine)
+
+
 def shown(url: URL) -> str:
     """The URL without its password, for messages."""
     return url.render_as_string(hide_password=True)
@@ -102,11 +114,11 @@ def _postgresql_engine(url: URL) -> Engine:
         url,
         # What the URL says goes before what we would say.
         connect_args={key: value for key, value in connect_args.items() if key not in url.query},
-        pool_pre_ping=True,
         json_serializer=_dump_json,
         hide_parameters=True,
     )
     _forget_connections_of_the_parent(engine)
+    event.listen(engine, "checkout", _forget_ended_connection)
     return engine
 
 
@@ -140,6 +152,18 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _forget_ended_connection(
+    connection: DBAPIConnection, _entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Let a connection go that its server has ended, before a statement fails on it.
+
+    A server has nothing to say on a connection at rest but that it ends: looking whether there is
+    something to read costs no round trip, as SQLAlchemy's own ping does.
+    """
+    if wait([connection.fileno()], timeout=0):
+        raise DisconnectionError("the server has ended the connection")
 
 
 def _forget_connections_of_the_parent(engine: Engine) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.database import create_database_engine, for_writing
+from db.database import create_database_engine, for_single_statements
 from db.failures import translated
 from db.insert import insert_missing
 from db.rows import JobRow, ResultRow, storable_jobs, storable_name, storable_results, storable_text
@@ -77,7 +77,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._writer = for_writing(engine)
+        self._writer = for_single_statements(engine)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -1,23 +1,23 @@
-"""Publishing: jobs onto Redis lists, many in one round trip, through kombu."""
+"""Publishing: jobs onto Redis lists, many in one round trip."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kombu.connection import Connection
-from kombu.exceptions import BatchPublishError, OperationalError
-from kombu.messaging import Producer
-from kombu.pools import ProducerPool
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from db.errors import BrokerUnavailable
 from producer.contract import message
 from producer.contract.job import Job
+from producer.contract.queues import QueueKeys
 
 _TIMEOUT_SECONDS = 5  # a producer is told soon that Redis is away
 _CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
-_PIPELINED = 1000  # commands sent in one round trip
+_COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it ends in the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +36,74 @@ class Publication:
 class Publisher:
     """Publishes jobs as Celery messages; safe to share between threads.
 
+    kombu would write the same messages, at several times the cost a job.
+
     Parameters:
         broker_url: the Redis to publish to.
     """
 
     def __init__(self, broker_url: str) -> None:
-        connection = Connection(
-            broker_url,
-            transport_options={
-                "socket_timeout": _TIMEOUT_SECONDS,
-                "socket_connect_timeout": _TIMEOUT_SECONDS,
-            },
+        self._broker = redis.Redis.from_pool(
+            redis.BlockingConnectionPool.from_url(
+                broker_url,
+                max_connections=_CONNECTIONS,
+                socket_timeout=_TIMEOUT_SECONDS,
+                socket_connect_timeout=_TIMEOUT_SECONDS,
+                # What was sent may have been done: only the caller knows whether to send it again.
+                retry=Retry(NoBackoff(), 0),
+            )
         )
-        self._errors = (
-            BatchPublishError,
-            OperationalError,
-            *connection.connection_errors,
-            *connection.channel_errors,
-        )
-        # Not kombu's shared pools: closing this publisher would close them for others.
-        self._connections = connection.Pool(limit=_CONNECTIONS)
-        self._producers = ProducerPool(self._connections, limit=_CONNECTIONS)
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Publish jobs in one pipeline.
+        """Publish jobs, in their order.
 
         Raises:
             BrokerUnavailable: Redis does not answer or refuses; some may have been published.
         """
         try:
-            with (
-                self._producers.acquire(block=True) as producer,
-                producer.batch(max_size=_PIPELINED),
-            ):
-                for publication in publications:
-                    _publish(producer, publication)
-        except self._errors as error:
+            for name, some in _by_list(publications).items():
+                for messages in _commands(map(_encoded, some)):
+                    self._broker.lpush(name, *messages)
+        except (redis.RedisError, OSError) as error:
             raise BrokerUnavailable(
-                f"Redis does not take jobs ({type(error.__cause__ or error).__name__}); "
+                f"Redis does not take jobs ({type(error).__name__}); "
                 "check LABELMILL_BROKER_URL, that the server runs (labelmill up?) and has memory; "
                 "then submit again"
             ) from error
 
     def close(self) -> None:
         """Give up the connections."""
-        self._producers.force_close_all()
-        self._connections.force_close_all()
+        self._broker.close()
 
 
-def _publish(producer: Producer, publication: Publication) -> None:
-    producer.publish(
-        message.body(publication.job.to_kwargs()),
-        serializer="json",
-        exchange="",
-        routing_key=publication.queue,
-        correlation_id=publication.id,
+def _by_list(publications: Sequence[Publication]) -> dict[str, list[Publication]]:
+    lists: dict[str, list[Publication]] = {}
+    for each in publications:
+        lists.setdefault(QueueKeys(each.queue).list_of(each.priority), []).append(each)
+    return lists
+
+
+def _commands(messages: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The messages, in lists of about ``_COMMAND_BYTES``."""
+    command: list[bytes] = []
+    size = 0
+    for each in messages:
+        command.append(each)
+        size += len(each)
+        if size >= _COMMAND_BYTES:
+            yield command
+            command, size = [], 0
+    if command:
+        yield command
+
+
+def _encoded(publication: Publication) -> bytes:
+    return message.encode(
+        publication.id,
+        publication.job,
+        queue=publication.queue,
         priority=publication.priority,
-        headers=message.headers(
-            publication.id,
-            enqueued_at=publication.enqueued_at,
-            eta=publication.eta,
-            expires=publication.expires,
-        ),
-        retry=False,
+        enqueued_at=publication.enqueued_at,
+        eta=publication.eta,
+        expires=publication.expires,
     )

@@ -8,6 +8,7 @@ producers push on the left and the oldest message is on the right. The rest is o
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -34,10 +35,12 @@ class QueueKeys:
     @property
     def lists(self) -> list[str]:
         """The lists that producers push to, the most urgent first."""
-        return [
-            self.queue if step == 0 else f"{self.queue}{_PRIORITY_SEPARATOR}{step}"
-            for step in PRIORITY_STEPS
-        ]
+        return [self.list_of(step) for step in PRIORITY_STEPS]
+
+    def list_of(self, priority: int) -> str:
+        """The list that a producer pushes a job of this priority (0 to 9) to."""
+        step = PRIORITY_STEPS[bisect_right(PRIORITY_STEPS, priority) - 1]
+        return self.queue if step == 0 else f"{self.queue}{_PRIORITY_SEPARATOR}{step}"
 
     @property
     def messages(self) -> str:

@@ -7,12 +7,17 @@ no blocking peek over several lists.
 
 from __future__ import annotations
 
-import asyncio
+import socket
+import time
 from collections.abc import Iterable
+from contextlib import suppress
+from multiprocessing.connection import wait as wait_readable
+from typing import Any
 
-import redis.asyncio
+import redis
 
 _PEEK_SECONDS = 30  # how long one blocking peek lasts; only bounds what a dead client leaves behind
+_ANSWER_SECONDS = 5  # a Redis that is silent for longer is taken to be away
 
 
 class Doorbell:
@@ -23,15 +28,22 @@ class Doorbell:
     """
 
     def __init__(self, url: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._broker = redis.asyncio.Redis.from_url(url, socket_timeout=_PEEK_SECONDS + 10)
-        self._peeks: dict[str, asyncio.Task[bytes | None]] = {}
-        self._rung = asyncio.Event()
+        # It only makes the connections: each belongs to a list, and most are waiting.
+        self._pool = redis.ConnectionPool.from_url(
+            url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+        )
+        self._connections: dict[str, Any] = {}
+        self._overdue: dict[str, float] = {}  # by list: when its pending peek should have ended
+        self._ringer, self._rung = socket.socketpair()
+        self._ringer.setblocking(False)
+        self._rung.setblocking(False)
 
-    def wait(self, lists: Iterable[str], timeout: float) -> None:
+    def wait(self, lists: Iterable[str], timeout: float) -> bool:
         """Return once one of the lists has an entry, :meth:`ring` was called, or ``timeout`` is up.
 
         It may return early: a peek that was pending while the worker was busy answers at once.
+
+        Returns whether a ring was all there was.
 
         Parameters:
             lists: the names of the lists.
@@ -40,47 +52,57 @@ class Doorbell:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        self._loop.run_until_complete(self._wait(list(lists), timeout))
+        names = {self._socket_of_peek(name): name for name in lists}
+        ready = wait_readable([self._rung, *names], timeout)
+        if self._rung in ready:
+            with suppress(BlockingIOError):
+                while self._rung.recv(1024):
+                    pass
+        for each, name in names.items():
+            if each in ready:
+                self._read_answer(name)
+            elif time.monotonic() > self._overdue[name]:
+                self._disconnect(name)
+                raise redis.TimeoutError("a peek did not end in its time")
+        return ready == [self._rung]
 
     def ring(self) -> None:
         """End a :meth:`wait` under way, or the next one; from any thread."""
-        self._loop.call_soon_threadsafe(self._rung.set)
+        # Where the buffer is full it has been rung, and where it is closed nobody waits.
+        with suppress(OSError):
+            self._ringer.send(b"\0")
 
     def close(self) -> None:
         """Give up the connections."""
-        self._loop.run_until_complete(self._cancel_peeks())
-        self._loop.run_until_complete(self._broker.aclose())
-        self._loop.close()
+        for name in list(self._connections):
+            self._disconnect(name)
+        self._ringer.close()
+        self._rung.close()
 
-    async def _wait(self, lists: list[str], timeout: float) -> None:
-        for name in lists:
-            if name not in self._peeks:
-                self._peeks[name] = asyncio.ensure_future(self._peek(name))
-        rung = asyncio.ensure_future(self._rung.wait())
-        await asyncio.wait(
-            [rung, *(self._peeks[name] for name in lists)],
-            timeout=timeout,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        rung.cancel()
-        self._rung.clear()
-        answered = [name for name, peek in self._peeks.items() if peek.done()]
-        errors = [self._peeks.pop(name).exception() for name in answered]
-        for error in errors:
-            if error is not None:
-                raise error
+    def _socket_of_peek(self, name: str) -> socket.socket:
+        """The socket on which the list's peek will answer; sends the peek unless it is pending."""
+        if name not in self._connections:
+            self._connections[name] = self._pool.make_connection()
+        connection = self._connections[name]
+        if name not in self._overdue:
+            try:
+                connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", _PEEK_SECONDS)
+            except (redis.RedisError, OSError):
+                self._disconnect(name)
+                raise
+            self._overdue[name] = time.monotonic() + _PEEK_SECONDS + _ANSWER_SECONDS
+        peeking: socket.socket = connection._sock  # redis-py has no other way to it
+        return peeking
 
-    async def _cancel_peeks(self) -> None:
-        peeks = set(self._peeks.values())
-        while peeks:
-            # A cancellation that meets a connection being made is swallowed by redis-py.
-            for peek in peeks:
-                peek.cancel()
-            done, peeks = await asyncio.wait(peeks, timeout=0.1)
-            for peek in done:
-                if not peek.cancelled():
-                    peek.exception()  # it was of no use any more
+    def _read_answer(self, name: str) -> None:
+        # Once this is read there is nothing more in any buffer: one command, one answer.
+        try:
+            self._connections[name].read_response()
+        except (redis.RedisError, OSError):
+            self._disconnect(name)
+            raise
+        del self._overdue[name]
 
-    async def _peek(self, name: str) -> bytes | None:
-        answer = await self._broker.blmove(name, name, _PEEK_SECONDS, "RIGHT", "RIGHT")
-        return answer if isinstance(answer, bytes) else None
+    def _disconnect(self, name: str) -> None:
+        self._overdue.pop(name, None)
+        self._connections.pop(name).disconnect()

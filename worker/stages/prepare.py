@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -78,28 +79,40 @@ class PrepareStage:
         self._doorbell.ring()
 
     def _round(self) -> None:
-        """Visit each queue once, and wait if there was nothing to take."""
+        """Visit each queue once, and rest unless one may have more."""
         self._order.append(self._order.pop(0))  # no queue is always the first
-        sleep, waitable, took = _IDLE_SECONDS, [], False
+        sleep, more = _IDLE_SECONDS, False
+        waitable: list[str] = []
+        full: list[str] = []
         for name in self._order:
             if self._stopping.is_set():
                 return
             room = self._ready.room(name)
             if not room:
+                full.append(name)
                 continue
             taken = self._take(name, room)
             if taken.leases:
-                took = True
                 self._keeper.hold(taken.leases)
                 self._prepare(name, taken.leases)
                 if taken.leases[0].attempt > 1:
                     # It may kill this worker: nobody else is taken along.
                     self._empty_hands()
+            if len(taken.leases) == room:
+                more = True
             else:
+                # Its lists were empty; what has come since then answers the doorbell's peek.
                 waitable += QueueKeys(name).lists
                 sleep = min(sleep, taken.due_in if taken.due_in is not None else sleep)
-        if not took:
-            self._doorbell.wait(waitable, sleep)
+        if not more:
+            self._rest(waitable, sleep, full)
+
+    def _rest(self, waitable: list[str], seconds: float, full: list[str]) -> None:
+        """Wait for an entry in one of the lists, or for room for one of the full queues."""
+        end = time.monotonic() + seconds
+        while self._doorbell.wait(waitable, max(0.0, end - time.monotonic())):
+            if self._stopping.is_set() or any(self._ready.room(name) for name in full):
+                return
 
     def _take(self, name: str, room: int) -> Taken:
         taken = self._leases.take(name, room, claim=self._keeper.count == 0)

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing import get_context
@@ -113,6 +113,18 @@ class TestWriteResults:
         assert store.write_results(group) == 2
 
         assert store.results_of(["a"])["a"].label == "first"
+
+    @pytest.mark.parametrize("there", [[0], [63], [64], [199], range(64, 128), range(200)])
+    def test_rows_that_are_there_keep_no_other_out(
+        self, store: Store, there: Sequence[int]
+    ) -> None:
+        store.write_results([a_result(f"{n:03}", label="first") for n in there])
+
+        group = [a_result(f"{n:03}", label="second") for n in range(200)]
+        assert store.write_results(group) == 200 - len(there)
+
+        labels = {each.id: each.label for each in store.iter_results()}
+        assert labels == {f"{n:03}": "first" if n in there else "second" for n in range(200)}
 
     def test_nothing_is_nothing(self, store: Store) -> None:
         assert store.write_results([]) == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from db.errors import ErrorCode
 from producer.contract.job import TASK_NAME, parse_job
-from producer.contract.message import body, decode, headers
+from producer.contract.message import Message, _json, body, decode, encode, headers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -127,6 +127,42 @@ def test_any_json_in_any_place_is_answered(field: str, value: Any) -> None:
 def test_any_kwargs_are_a_job_or_an_error(kwargs: dict[str, Any]) -> None:
     message = decode(json.dumps(envelope(body=encoded([[], kwargs, {}]))).encode())
     assert (message.job is None) != (message.error is None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_reads_json_in_any_of_its_encodings(encoding: str) -> None:
+    message = decode(json.dumps(envelope()).encode(encoding))
+    assert message.job is not None
+    assert message.job.text == "hello"
+
+
+@given(text=st.text(st.characters(codec=None), min_size=1))
+def test_any_text_is_read_as_it_was_written(text: str) -> None:
+    message = decode(json.dumps(envelope(body=encoded([[], {"text": text}, {}]))).encode())
+    assert message.job is not None
+    assert message.job.text == text
+
+
+@given(text=st.text(st.characters(codec=None), min_size=1))
+def test_any_job_is_read_as_it_was_sent(text: str) -> None:
+    sent = parse_job({"text": text, "run": "r", "options": {"top_k": 3}})
+    message = decode(encode("job-1", sent, queue="q", enqueued_at=NOW, eta=NOW, expires=NOW))
+    assert message == Message("job-1", sent, None, NOW, NOW, NOW)
+
+
+@given(value=json_values)
+def test_json_means_what_the_standard_library_says(value: Any) -> None:
+    text = json.dumps(value)
+    assert json.dumps(_json(text, "it")) == text
+    assert json.dumps(_json(text.encode(), "it")) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":1,"a":2}', "[NaN,-Infinity,1e999,-0.0]", '"\\ud800"', "1" * 4000, "[" * 300 + "]" * 300],
+)
+def test_odd_json_means_what_the_standard_library_says(text: str) -> None:
+    assert repr(_json(text, "it")) == repr(json.loads(text))
 
 
 def test_the_task_name_is_the_contracts() -> None:
