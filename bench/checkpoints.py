@@ -51,13 +51,18 @@ def poisonable_bert(folder: Path) -> Path:
 
 
 def tiny_vit(folder: Path) -> Path:
-    """Twelve layers of 192 on patches of 16: ViT tiny."""
-    return _save_vit(folder, 192, 3)
+    """Two layers of 128 on patches of 16: to images what BERT tiny is to texts."""
+    return _save_vit(folder, 128, 2, 2)
+
+
+def vit_ti(folder: Path) -> Path:
+    """Twelve layers of 192 on patches of 16: ViT-Ti/16."""
+    return _save_vit(folder, 192, 12, 3)
 
 
 def vit_base(folder: Path) -> Path:
     """Twelve layers of 768 on patches of 16: ViT-B/16."""
-    return _save_vit(folder, 768, 12)
+    return _save_vit(folder, 768, 12, 12)
 
 
 def _bert(**config: Any) -> PretrainedConfig:
@@ -89,11 +94,11 @@ def _save_text(folder: Path, config: PretrainedConfig) -> Path:
     return folder
 
 
-def _save_vit(folder: Path, hidden: int, heads: int) -> Path:
+def _save_vit(folder: Path, hidden: int, layers: int, heads: int) -> Path:
     quiet()
     torch.manual_seed(1)
     config = transformers.ViTConfig(
-        image_size=224, patch_size=16, num_labels=_LABELS, **_sizes(hidden, 12, heads)
+        image_size=224, patch_size=16, num_labels=_LABELS, **_sizes(hidden, layers, heads)
     )
     model = transformers.ViTForImageClassification(config)
     processor = transformers.ViTImageProcessor()

@@ -30,17 +30,21 @@ from worker.stages.isolate import isolate
 
 _GOAL = 0.95
 _FULL_TEXTS, _SMOKE_TEXTS = 1024, 64
+_FULL_ROUNDS, _SMOKE_ROUNDS = 6, 1  # the texts of one would be done in less than a second
 _WARM_UP_TEXTS = 64
 
 
 def run(options: Options, log: Log) -> Report:
     """Measure with and without the bad job."""
     number = options.pick(_FULL_TEXTS, _SMOKE_TEXTS)
-    texts = inputs.texts(number)
+    rounds = options.pick(_FULL_ROUNDS, _SMOKE_ROUNDS)
+    texts = inputs.texts(rounds * number)
     poisoned = [*texts]
-    poisoned[number // 2] = f"{texts[number // 2]} {checkpoints.POISON}"
+    for middle in range(number // 2, len(texts), number):
+        poisoned[middle] = f"{texts[middle]} {checkpoints.POISON}"
     warm_up = inputs.texts(_WARM_UP_TEXTS, seed=1)
     code = str(ErrorCode.MODEL_FAILED)
+    codes = [code] * rounds
     alone = Measure("one bad job, the engine", "texts/s", "no bad job", _GOAL)
     whole = Measure("one bad job, the worker", "texts/s", "no bad job", _GOAL)
     logging.getLogger("worker.stages.isolate").setLevel(logging.ERROR)  # it warns of each halving
@@ -55,10 +59,10 @@ def run(options: Options, log: Log) -> Report:
         _engine_rate(engine, models.text_jobs(warm_up), [])
         sides: dict[str, Callable[[], float]] = {
             "engine": lambda: _engine_rate(engine, good, []),
-            "engine, poisoned": lambda: _engine_rate(engine, bad, [code]),
+            "engine, poisoned": lambda: _engine_rate(engine, bad, codes),
             "worker": lambda: ours.trial(model, Load(texts, warm_up)).rate,
             "worker, poisoned": lambda: (
-                ours.trial(model, Load(poisoned, warm_up, failures=[code])).rate
+                ours.trial(model, Load(poisoned, warm_up, failures=codes)).rate
             ),
         }
         for taken in take_turns(sides, options.repeats):
@@ -71,7 +75,7 @@ def run(options: Options, log: Log) -> Report:
         options.as_json(),
         facts(*MODEL_PACKAGES) | {"threads": torch.get_num_threads()},
         notes=[
-            f"of {number} jobs {number - 1} succeeded and 1 failed with {code}, in each repeat;"
+            f"of each {number} jobs {number - 1} succeeded and 1 failed with {code}, in all;"
             f" BERT tiny, groups of {options.group_size}"
         ],
     )

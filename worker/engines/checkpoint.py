@@ -38,13 +38,6 @@ def choose_device(spec: ModelSpec) -> torch.device:
     return device
 
 
-def device_name(device: torch.device) -> str:
-    """What the device is, for people and as a key: the GPU's name, or the CPU's architecture."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
 def choose_dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
     """The dtype asked for; ``auto`` is half precision on CUDA and single elsewhere."""
     if spec.dtype != "auto":
@@ -114,6 +107,16 @@ def weights_revision(spec: ModelSpec) -> str:
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:32]}"
+
+
+def weights_key(revision: str | None, model: PreTrainedModel) -> str:
+    """What a measurement of these weights on this device depends on, in words."""
+    if model.device.type == "cuda":
+        device = torch.cuda.get_device_name(model.device)
+    else:
+        cpu = torch.backends.cpu.get_cpu_capability()
+        device = f"{platform.machine()} {cpu}, {torch.get_num_threads()} threads"
+    return f"{revision} on {device}, {model.dtype}, torch {torch.__version__}"
 
 
 def _load(auto_class: Any, spec: ModelSpec, **options: Any) -> Any:

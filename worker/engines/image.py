@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
+import PIL.Image
 import torch
-from celery.utils.log import get_logger
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from db.errors import JobError
@@ -18,17 +19,22 @@ from producer.contract.catalog import ModelSpec
 from producer.contract.job import Image, Job
 from worker.engines import checkpoint
 from worker.engines.base import Engine
+from worker.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
 from worker.engines.labels import LabelDecoder
 from worker.engines.transfer import Upload
 from worker.images.fetch import ImageFetcher
 from worker.images.preprocess import Pixels, make_preprocessor
 from worker.stages.isolate import out_of_memory
 
-logger = get_logger(__name__)
+_BUDGETS = [1 << step for step in range(11)]  # to 1,024 images
+_PROBE_SIZE = (640, 480)
 
 
 class ImageEngine(Engine[Pixels, torch.Tensor]):
     """``image-classification`` with any ``AutoModelForImageClassification``.
+
+    Attributes:
+        budget: how many images a pass takes.
 
     Parameters:
         fetcher: where image references are read.
@@ -48,11 +54,16 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         self._preprocessor = make_preprocessor(spec, processor, max_pixels, device)
         self._decoder = LabelDecoder(self._model.config)
         self._fetcher = fetcher
-        self._max_images_a_pass = spec.group_size
+        self.budget = PassBudget(spec.group_size)
         self._cores = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
         self._upload = Upload(device)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
+
+    def calibrate(self, remembered: BudgetFile) -> None:
+        """Set the budget to what was the fastest on this device, now or when it was remembered."""
+        key = checkpoint.weights_key(self.revision, self._model)
+        self.budget = remembered.budget(key, lambda: calibrate(self._seconds, _BUDGETS))
 
     def prepare(self, jobs: Sequence[Job]) -> list[Pixels | JobError]:
         """Fetch, decode and bring to size, on all cores; see :class:`Preprocessor`."""
@@ -87,26 +98,15 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
             return error
 
     def _run_in_passes(self, inputs: Sequence[Pixels]) -> list[torch.Tensor | JobError]:
-        """Run images of one shape, in no more at once than the device was found to have room for.
-
-        The limit is halved whenever the memory runs out, and stays so while the process lives.
-        """
         rows: list[torch.Tensor | JobError] = []
         while len(rows) < len(inputs):
-            images = inputs[len(rows) : len(rows) + self._max_images_a_pass]
+            images = inputs[len(rows) : len(rows) + self.budget.size]
             if (logits := self._run_if_it_fits(images)) is not None:
                 rows.extend(logits)
             elif len(images) == 1:
                 rows.append(out_of_memory())
             else:
-                self._max_images_a_pass = len(images) // 2
-                logger.warning(
-                    "%s: %d images at once are too many for the memory of %s; now at most %d",
-                    self.spec.checkpoint,
-                    len(images),
-                    self.device,
-                    self._max_images_a_pass,
-                )
+                self.budget.shrink(len(images))
         return rows
 
     def _run_if_it_fits(self, images: Sequence[Pixels]) -> torch.Tensor | None:
@@ -125,6 +125,13 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         finished = self._preprocessor.finish(batch)
         inputs = {name: self._cast(tensor) for name, tensor in finished.items()}
         return cast("torch.Tensor", self._model(**inputs).logits)
+
+    def _seconds(self, images: int) -> float:
+        """How long a pass over that many images takes."""
+        probe = io.BytesIO()
+        PIL.Image.new("RGB", _PROBE_SIZE).save(probe, "PNG")
+        pixels = [self._preprocessor.prepare(probe.getvalue())] * images
+        return best_of_three(lambda: self._run(pixels).cpu())  # which waits for the device
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor

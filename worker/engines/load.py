@@ -24,19 +24,21 @@ def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
     if spec.engine is not None:
         return _own(spec.engine)(spec)
     # torch and transformers take seconds to import: only here, where they are needed.
-    if spec.task == "text-classification":
-        from worker.engines.budget import BudgetFile
-        from worker.engines.text import TextEngine
-
-        engine = TextEngine(spec)
-        if spec.token_budget is None:
-            engine.calibrate(BudgetFile(settings.cache_dir / "token-budgets.json"))
-        return engine
+    from worker.engines.budget import BudgetFile
     from worker.engines.image import ImageEngine
+    from worker.engines.text import TextEngine
     from worker.images.fetch import ImageFetcher
 
+    budgets = BudgetFile(settings.cache_dir / "pass-budgets.json")
+    if spec.task == "text-classification":
+        texts = TextEngine(spec)
+        if spec.token_budget is None:
+            texts.calibrate(budgets)
+        return texts
     fetcher = ImageFetcher(settings.image_root, settings.image_schemes, settings.max_image_bytes)
-    return ImageEngine(spec, fetcher, settings.max_image_pixels)
+    images = ImageEngine(spec, fetcher, settings.max_image_pixels)
+    images.calibrate(budgets)
+    return images
 
 
 def _own(path: str) -> type[AnyEngine]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import cast
@@ -21,7 +20,7 @@ from producer.contract.catalog import ModelSpec
 from producer.contract.job import Job
 from worker.engines import checkpoint
 from worker.engines.base import Engine
-from worker.engines.budget import DEFAULT_TOKENS, BudgetFile, TokenBudget, calibrate
+from worker.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
 from worker.engines.labels import LabelDecoder
 from worker.engines.packed import pack_model
 from worker.engines.packing import Layout, pack
@@ -37,6 +36,8 @@ _NO_LIMIT = 1_000_000
 # than a window is seen to do so.
 _WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z, 0 1 2 3 4 5 6 7 8 9. "
 _PROBES = ["a", "b c d e f g h.", _WORDS, _WORDS * 8]
+_DEFAULT_BUDGET = 4096
+_BUDGETS = [256 << step for step in range(10)]  # to 131,072 tokens
 # Lengths, in tokens, of the texts that a budget is measured with.
 _SAMPLE_LENGTHS = [100, 70, 50, 35, 20]
 
@@ -47,7 +48,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
     Attributes:
         layout: how texts share a pass; the first of them with which the model gives the answers
             that it gives to each text alone.
-        budget: how many tokens a pass takes.
+        budget: how many tokens a pass takes, padding included.
 
     Raises:
         ModelLoadError: the checkpoint cannot be loaded.
@@ -66,26 +67,15 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self._upload = Upload(device)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
-        self.budget = TokenBudget(spec.token_budget or DEFAULT_TOKENS)
+        self.budget = PassBudget(spec.token_budget or _DEFAULT_BUDGET)
         self._run: Callable[[Sequence[Encoding]], torch.Tensor] = self._run_padded
         self.layout = self._choose_layout()
         logger.info("%s runs texts %s", spec.checkpoint, self.layout.value)
 
     def calibrate(self, remembered: BudgetFile) -> None:
         """Set the budget to what was the fastest on this device, now or when it was remembered."""
-        key = " ".join(
-            (
-                *(str(self.revision), checkpoint.device_name(self._model.device)),
-                *(str(self._model.dtype), self.layout.name.lower(), f"torch {torch.__version__}"),
-                f"{torch.get_num_threads()} threads",
-            )
-        )
-        tokens = remembered.read(key)
-        if tokens is None:
-            tokens = calibrate(self._seconds)
-            remembered.write(key, tokens)
-        self.budget = TokenBudget(tokens, lambda fewer: remembered.write(key, fewer))
-        logger.info("%s takes %d tokens a pass", self.spec.checkpoint, tokens)
+        key = f"{checkpoint.weights_key(self.revision, self._model)}, {self.layout.name.lower()}"
+        self.budget = remembered.budget(key, lambda: calibrate(self._seconds, _BUDGETS))
 
     def prepare(self, jobs: Sequence[Job]) -> list[Encoding | JobError]:
         """Tokenise, truncated to the model's length."""
@@ -100,7 +90,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         """
         logits: list[torch.Tensor | JobError | None] = [None] * len(inputs)
         lengths = [len(item["input_ids"]) for item in inputs]
-        for indices in pack(lengths, self.budget.tokens, self.layout):
+        for indices in pack(lengths, self.budget.size, self.layout):
             rows = isolate(self._run_pack, [inputs[i] for i in indices])
             for index, row in zip(indices, rows, strict=True):
                 logits[index] = row
@@ -186,7 +176,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         return cast("torch.Tensor", self._model(**on_device, **self._options).logits)
 
     def _seconds(self, tokens: int) -> float:
-        """How long a pass over texts with that many tokens takes; the best of three."""
+        """How long a pass over texts with that many tokens takes."""
         words = self._tokenize([_WORDS * 8])[0]
         texts: list[Encoding] = []
         for length in cycle(_SAMPLE_LENGTHS):
@@ -194,12 +184,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
             if _tokens(texts, self.layout) >= tokens:
                 break
         texts.sort(key=lambda text: len(text["input_ids"]), reverse=True)
-        seconds = []
-        for _ in range(3):
-            start = time.perf_counter()
-            self._run(texts).cpu()  # which waits for the device
-            seconds.append(time.perf_counter() - start)
-        return min(seconds)
+        return best_of_three(lambda: self._run(texts).cpu())  # which waits for the device
 
 
 def _tokens(texts: Sequence[Encoding], layout: Layout) -> int:

@@ -48,7 +48,7 @@ def test_without_memory_passes_are_halved_and_stay_small(
 
     assert_same(answers(engine, text_jobs(TEXTS)), expected)
 
-    assert 25 <= engine.budget.tokens <= 100
+    assert 25 <= engine.budget.size <= 100
     passes.clear()
     assert_same(answers(engine, text_jobs(TEXTS)), expected)
     assert sum(passes) == len(TEXTS)  # no pass was tried in vain
@@ -71,7 +71,7 @@ def test_a_text_that_has_no_memory_alone_fails_alone(
 def test_only_the_pass_of_a_text_that_makes_the_model_raise_is_run_again(
     engine: TextEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.budget.tokens = 100
+    engine.budget.size = 100
     inputs = [each for each in engine.prepare(text_jobs(TEXTS)) if isinstance(each, dict)]
     expected = torch.stack([row for row in engine.forward(inputs) if not isinstance(row, JobError)])
     bad = dict(inputs[7], input_ids=[10**6, *inputs[7]["input_ids"][1:]])
@@ -93,14 +93,14 @@ def test_a_budget_is_measured_once_for_a_model_and_a_device(tmp_path: Path) -> N
     engine = text_engine(folder)
     engine.calibrate(file)
     content = (tmp_path / "budgets.json").read_text()
-    (tmp_path / "budgets.json").write_text(content.replace(str(engine.budget.tokens), "77"))
+    (tmp_path / "budgets.json").write_text(content.replace(str(engine.budget.size), "77"))
 
     again, other = text_engine(folder), text_engine(save_text_checkpoint(tmp_path / "x", "albert"))
     again.calibrate(file)
     other.calibrate(file)
 
-    assert again.budget.tokens == 77
-    assert other.budget.tokens != 77
+    assert again.budget.size == 77
+    assert other.budget.size != 77
     assert len(answers(other, text_jobs(TEXTS), ALL)) == len(TEXTS)
 
 
@@ -117,4 +117,4 @@ def test_what_the_memory_taught_is_remembered(
     again = text_engine(folder)
     again.calibrate(file)
 
-    assert again.budget.tokens == engine.budget.tokens <= 100
+    assert again.budget.size == engine.budget.size <= 100

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from worker.engines.budget import BudgetFile, TokenBudget, calibrate
+from worker.engines.budget import BudgetFile, PassBudget, calibrate
+
+SIZES = [256 << step for step in range(10)]
 
 
 def saturating(at: int, *, memory: int = 10**9) -> Callable[[int], float]:
@@ -22,15 +24,15 @@ def saturating(at: int, *, memory: int = 10**9) -> Callable[[int], float]:
 
 @pytest.mark.parametrize("at", [256, 1024, 16_384])
 def test_the_smallest_of_the_fastest_is_chosen(at: int) -> None:
-    assert calibrate(saturating(at)) == at
+    assert calibrate(saturating(at), SIZES) == at
 
 
 def test_a_device_that_is_as_fast_with_few_tokens_gets_few() -> None:
-    assert calibrate(saturating(1)) == 256
+    assert calibrate(saturating(1), SIZES) == 256
 
 
 def test_what_does_not_fit_into_memory_is_not_chosen() -> None:
-    assert calibrate(saturating(16_384, memory=5000)) == 4096
+    assert calibrate(saturating(16_384, memory=5000), SIZES) == 4096
 
 
 def test_a_slow_device_is_not_asked_for_the_largest_passes() -> None:
@@ -40,27 +42,35 @@ def test_a_slow_device_is_not_asked_for_the_largest_passes() -> None:
         asked.append(tokens)
         return 0.5 + tokens * 0.01
 
-    calibrate(seconds)
+    calibrate(seconds, SIZES)
 
     assert max(asked) == 256
 
 
 def test_a_budget_halves_what_failed_and_remembers_it() -> None:
     remembered: list[int] = []
-    budget = TokenBudget(4096, remembered.append)
+    budget = PassBudget(4096, remembered.append)
 
     budget.shrink(3000)
 
-    assert budget.tokens == 1500
+    assert budget.size == 1500
     assert remembered == [1500]
 
 
 def test_a_budget_never_ends_at_nothing() -> None:
-    budget = TokenBudget(1)
+    budget = PassBudget(1)
 
     budget.shrink(1)
 
-    assert budget.tokens == 1
+    assert budget.size == 1
+
+
+def test_a_budget_is_measured_once_and_remembered_when_it_shrinks(tmp_path: Path) -> None:
+    file = BudgetFile(tmp_path / "budgets.json")
+
+    file.budget("model", lambda: 1024).shrink(900)
+
+    assert file.budget("model", lambda: pytest.fail("measured again")).size == 450
 
 
 def test_a_file_remembers_each_key(tmp_path: Path) -> None:
