@@ -56,19 +56,19 @@ def run(options: Options, log: Log) -> Report:
         model = checkpoint_table("text", checkpoint, options.group_size)
         engine = models.load(model)
         good, bad = models.text_jobs(texts), models.text_jobs(poisoned)
-        _engine_rate(engine, models.text_jobs(warm_up), [])
+        _engine_seconds(engine, models.text_jobs(warm_up), [])
         sides: dict[str, Callable[[], float]] = {
-            "engine": lambda: _engine_rate(engine, good, []),
-            "engine, poisoned": lambda: _engine_rate(engine, bad, codes),
             "worker": lambda: ours.trial(model, Load(texts, warm_up)).rate,
             "worker, poisoned": lambda: (
                 ours.trial(model, Load(poisoned, warm_up, failures=codes)).rate
             ),
         }
         for taken in take_turns(sides, options.repeats):
-            alone.add(taken["engine, poisoned"], taken["engine"])
+            clean, poisoned_too = _engine_rates(engine, good, bad, number, code)
+            alone.add(poisoned_too, clean)
             whole.add(taken["worker, poisoned"], taken["worker"])
-            log("texts/s: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in taken.items()))
+            rates = {"engine": clean, "engine, poisoned": poisoned_too, **taken}
+            log("texts/s: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items()))
     return Report(
         "poison",
         [alone, whole],
@@ -81,8 +81,27 @@ def run(options: Options, log: Log) -> Report:
     )
 
 
-def _engine_rate(engine: AnyEngine, jobs: Sequence[Job], failures: Sequence[str]) -> float:
-    """Jobs a second through the three steps.
+def _engine_rates(
+    engine: AnyEngine, good: Sequence[Job], bad: Sequence[Job], number: int, code: str
+) -> tuple[float, float]:
+    """Jobs a second, of the good ones and of those with a bad one among each ``number``.
+
+    They take turns, so that what else the machine does meets both alike.
+    """
+    seconds = [0.0, 0.0]
+    for start in range(0, len(good), number):
+        part = slice(start, start + number)
+        turns: list[tuple[int, Sequence[Job], list[str]]] = [
+            (0, good[part], []),
+            (1, bad[part], [code]),
+        ]
+        for side, jobs, failures in turns if start // number % 2 else reversed(turns):
+            seconds[side] += _engine_seconds(engine, jobs, failures)
+    return len(good) / seconds[0], len(bad) / seconds[1]
+
+
+def _engine_seconds(engine: AnyEngine, jobs: Sequence[Job], failures: Sequence[str]) -> float:
+    """How long the three steps take.
 
     Raises:
         BenchmarkError: others fail than should.
@@ -91,7 +110,7 @@ def _engine_rate(engine: AnyEngine, jobs: Sequence[Job], failures: Sequence[str]
     failed = [code for group in taken.value for code in group]
     if failed != list(failures):
         raise BenchmarkError(f"these jobs should fail: {failures}, and these did: {failed}")
-    return len(jobs) / taken.seconds
+    return taken.seconds
 
 
 def _groups(engine: AnyEngine, jobs: Sequence[Job]) -> list[Sequence[Job]]:

@@ -51,8 +51,9 @@ def isolate(
 
 def _failure(error: Exception) -> JobError:
     # The text of a foreign error may quote the payload: only its type and place are told.
-    name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
-    logger.warning("a batched step raised %s at %s:%s", name, frame.filename, frame.lineno)
+    name = type(error).__name__
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    logger.warning("a batched step raised %s at %s:%s", name, frame.f_code.co_filename, line)
     if name == "OutOfMemoryError":
         _free_device_memory()
         return out_of_memory()
