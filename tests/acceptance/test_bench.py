@@ -48,7 +48,15 @@ def report(file: Path) -> dict[str, Any]:
                 "bare forward, one length",
             },
         ),
-        ("images", {"Pillow and the processor", "pipeline, batches of 32", "pipeline, 2 loaders"}),
+        (
+            "images",
+            {
+                "Pillow and the processor",
+                "pipeline, batches of 32",
+                "pipeline, 2 loaders",
+                "bare forward",
+            },
+        ),
         ("worker", {"its engine alone"}),
         ("replicas", {"linear"}),
         ("poison", {"no bad job"}),
