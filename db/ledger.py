@@ -18,8 +18,6 @@ from db.tables import Job, Result
 _JOBS = cast("Table", Job.__table__)
 _RESULTS = cast("Table", Result.__table__)
 
-_INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-
 
 class Lane(NamedTuple):
     """The jobs of one queue and one priority: they leave Redis in the order of their sending."""
@@ -66,7 +64,7 @@ class Ledger:
         with translated(self._engine), self._engine.connect() as connection:
             query = first
             while row := connection.execute(query).one_or_none():
-                lanes.append(Lane(*row))
+                lanes.append(Lane(row.model, row.priority))
                 query = first.where(key > lanes[-1])
         return lanes
 
@@ -156,14 +154,18 @@ def add_job(connection: Connection, row: JobRow) -> bool:
         DatabaseUnavailable: if the database went away or stayed locked.
         SchemaOutOfDate: if it has no ledger of this version.
     """
-    insert = _INSERTS.get(connection.dialect.name)
-    if insert is None:
+    [values] = storable_jobs([row])
+    insert: postgresql.Insert | sqlite.Insert
+    if connection.dialect.name == "postgresql":
+        insert = postgresql.insert(_JOBS).values(**values).on_conflict_do_nothing()
+    elif connection.dialect.name == "sqlite":
+        insert = sqlite.insert(_JOBS).values(**values).on_conflict_do_nothing()
+    else:
         raise ConfigurationError(
             f"a {connection.dialect.name} transaction cannot hold jobs: begin it on the results"
             " database, SQLite or PostgreSQL"
         )
-    [values] = storable_jobs([row])
-    statement = insert(_JOBS).values(**values).on_conflict_do_nothing().returning(_JOBS.c.id)
+    statement = insert.returning(_JOBS.c.id)
     with translated(connection.engine):
         return connection.execute(statement).scalar_one_or_none() is not None
 

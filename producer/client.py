@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from db.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
 from db.ledger import Ledger, add_job
@@ -370,7 +370,7 @@ def _image(image: ImageInput) -> dict[str, str]:
 
 
 def _ledger_row(publication: Publication) -> JobRow:
-    job: Job = publication.job
+    job = cast("Job", publication.job)  # _publication has made it
     return JobRow(
         id=publication.id,
         run_id=job.run,

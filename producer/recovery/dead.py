@@ -81,7 +81,7 @@ class DeadLetters:
         """The dead letters of a queue, the newest first; each may be taken off when it comes."""
         dead = QueueKeys(queue).dead
         with broker_errors():
-            count = cast("int", self._broker.llen(dead))
+            count = self._broker.llen(dead)
         # Counted from the old end: neither letters that come meanwhile nor those that the caller
         # takes off move what is still to come.
         for first in range(count, 0, -_PAGE):
@@ -107,7 +107,7 @@ class DeadLetters:
             raise cast("JobError", letter.content.error)
         now = datetime.now(UTC)
         new_id, priority = letter.replay_id, _priority(letter.raw)
-        # In the ledger first: once the letter is gone, the new job must have its row, come what may.
+        # In the ledger first: once the letter is gone, the new job must get its row.
         if self._store.add_jobs([_ledger_row(letter, job, now, priority)]):
             return False
         again = message.encode(new_id, job, queue=letter.queue, enqueued_at=now, priority=priority)

@@ -95,7 +95,8 @@ class Reconciler:
             look = look or self._lookout.look(lane.model, leased=True)
             # Given back in between, older jobs may wait again.
             gone = look.gone_before(lane.priority, self._grace) or _NEVER
-            lost, held = [], []
+            lost: list[Entry] = []
+            held: list[Entry] = []
             for entry in missing:
                 is_lost = entry.due_at < gone and entry.id not in look.leased
                 (lost if is_lost else held).append(entry)
