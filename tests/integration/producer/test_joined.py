@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 import redis
 from sqlalchemy import Engine, create_engine, text
@@ -140,6 +142,23 @@ def test_a_job_with_an_eta(client: Client, engine: Engine, store: Store) -> None
     written = store.job(job_id)
     assert written is not None
     assert written.eta == written.due_at == eta
+
+
+def test_a_row_of_the_ledger_that_was_written_by_sql(
+    postgresql_url: str, redis_url: str, broker: redis.Redis
+) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        # As the docs have it.
+        connection.execute(
+            "INSERT INTO jobs (id, model, payload, priority, enqueued_at, due_at)"
+            " VALUES (%s, %s, %s, 0, now(), now())",
+            ["mine", "q", json.dumps({"text": "hello"})],
+        )
+    with Client(redis_url, postgresql_url) as client:
+        assert client.publish(["mine"]) == ["mine"]
+    read = message.decode(broker.lindex("q", 0))
+    assert read.job is not None
+    assert (read.id, read.job.text) == ("mine", "hello")
 
 
 def test_a_refused_job_leaves_the_transaction_usable(
