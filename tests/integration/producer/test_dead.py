@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -149,14 +150,17 @@ def test_all_letters_of_many_pages_while_they_are_taken_off(
 
 
 def test_one_that_was_replayed_but_not_taken_off_is_told(
-    command_line: CommandLine, letters: DeadLetters, broker: redis.Redis, store: Store
+    command_line: CommandLine,
+    letters: DeadLetters,
+    broker: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bury(broker, "a")
-    [letter] = letters.of("q")
-    # As if the process had ended between the ledger and Redis: the reconciler sends the new job.
-    broker.set(QueueKeys("q").list_of(6), "not a list")
-    with pytest.raises(BrokerUnavailable):
-        letters.replay(letter)
+    # As if a process had ended between the ledger and Redis: the reconciler sends the new job.
+    with monkeypatch.context() as patched:
+        patched.setattr(letters, "_replay", Mock(side_effect=redis.ConnectionError))
+        with pytest.raises(BrokerUnavailable):
+            letters.replay(next(letters.of("q")))
     [row] = command_line.lines("list", "--json")
     assert row["replayed_as"] == "a:replay1"
     done = command_line.run("replay", "a")

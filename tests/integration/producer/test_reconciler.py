@@ -169,7 +169,7 @@ def test_strangers_messages_are_looked_past(
     assert reconciler.sweep().sent == 0
     # So many that it does not look past them: nothing is known then, and nothing is sent.
     broker.rpush("q", *[b"stranger"] * 1000)
-    store.add_jobs([a_job("lost", 2 * HOUR)])
+    store.add_jobs([a_job("lost", HOUR + timedelta(minutes=2))])
     assert reconciler.sweep() == Swept(looked_at=0, sent=0)
     broker.ltrim("q", 0, -1001)
     assert reconciler.sweep().sent == 1
