@@ -58,14 +58,20 @@ class Ledger:
 
     def lanes(self) -> list[Lane]:
         """The lanes that have jobs; an index lookup each, however many jobs there are."""
-        key = tuple_(_JOBS.c.model, _JOBS.c.priority)
-        first = select(*key).order_by(*key).limit(1)
+        model, priority = _JOBS.c.model, _JOBS.c.priority
+        first = select(model, priority).order_by(model, priority).limit(1)
         lanes: list[Lane] = []
         with translated(self._engine), self._engine.connect() as connection:
-            query = first
-            while row := connection.execute(query).one_or_none():
-                lanes.append(Lane(row.model, row.priority))
-                query = first.where(key > lanes[-1])
+            row = connection.execute(first).one_or_none()
+            while row:
+                last = Lane(row.model, row.priority)
+                lanes.append(last)
+                # Not (model, priority) > last: SQLite would walk through the whole lane.
+                within = first.where(model == last.model, priority > last.priority)
+                row = (
+                    connection.execute(within).one_or_none()
+                    or connection.execute(first.where(model > last.model)).one_or_none()
+                )
         return lanes
 
     def page(
