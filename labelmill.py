@@ -15,6 +15,7 @@ import db.cli
 import demo.cli
 import embedded.cli
 import producer.cli
+import producer.recovery.cli
 import worker.cli
 from db.errors import ConfigurationError, LabelmillError, ServiceUnavailable
 from embedded.errors import EmbeddedServerError
@@ -54,7 +55,9 @@ app.command()(producer.cli.submit)
 app.command()(producer.cli.status)
 app.command()(producer.cli.results)
 app.command()(worker.cli.health)
+app.command()(producer.recovery.cli.reconcile)
 app.command()(bench.cli.bench)
+app.add_typer(producer.recovery.cli.dead, name="dead")
 app.add_typer(db.cli.app, name="db")
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Text
 
-from db.rows import JobRow, ResultRow
+from db.rows import LedgerRow, ResultRow
 from db.tables import UTCDateTime
 
 # The driver keeps the last 128 statements of a connection; these are of as many lengths at most,
@@ -30,7 +30,7 @@ _ROWS_A_STATEMENT = 64
 
 
 def insert_missing(
-    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[JobRow]
+    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[LedgerRow]
 ) -> set[str]:
     """Insert the rows whose ids are not in the table, and return those ids.
 
@@ -58,15 +58,15 @@ def insert_missing(
 
 
 def _insert(
-    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[JobRow]
+    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[LedgerRow]
 ) -> None:
     parameters = tuple(chain.from_iterable(map(_to_sqlite(table), rows)))
     connection.exec_driver_sql(_insert_values(table, len(rows)), parameters)
 
 
 def _missing(
-    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[JobRow]
-) -> Sequence[ResultRow] | Sequence[JobRow]:
+    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[LedgerRow]
+) -> Sequence[ResultRow] | Sequence[LedgerRow]:
     ids = json.dumps([row["id"] for row in rows])
     present = set(connection.exec_driver_sql(_present_ids(table), (ids,)).scalars())
     return [row for row in rows if row["id"] not in present]  # type: ignore[return-value]

@@ -53,6 +53,17 @@ class JobRow(TypedDict):
     enqueued_at: datetime
 
 
+class LedgerRow(JobRow):
+    """A row of ``jobs`` as it is written."""
+
+    due_at: datetime
+
+
+def due(sent_at: datetime, eta: datetime | None) -> datetime:
+    """From when on a job is missed that was sent at ``sent_at``; see :class:`db.tables.Job`."""
+    return sent_at if eta is None else max(sent_at, eta)
+
+
 def storable_text(text: str) -> str:
     """The text with U+FFFD for what PostgreSQL cannot store: NUL and lone surrogates."""
     # Nearly every text is clean, and this is the cheapest way to see it.
@@ -84,7 +95,7 @@ def storable_results(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return _first_of_each_id([_storable_result(row) for row in rows])
 
 
-def storable_jobs(rows: Sequence[JobRow]) -> list[JobRow]:
+def storable_jobs(rows: Sequence[JobRow]) -> list[LedgerRow]:
     """The rows as both databases accept them: sorted by id, the first of each id.
 
     Raises:
@@ -93,7 +104,7 @@ def storable_jobs(rows: Sequence[JobRow]) -> list[JobRow]:
     return _first_of_each_id([_storable_job(row) for row in rows])
 
 
-_Row = TypeVar("_Row", ResultRow, JobRow)
+_Row = TypeVar("_Row", ResultRow, LedgerRow)
 
 
 def _first_of_each_id(rows: list[_Row]) -> list[_Row]:
@@ -129,7 +140,8 @@ def _storable_result(row: ResultRow) -> ResultRow:
     }
 
 
-def _storable_job(row: JobRow) -> JobRow:
+def _storable_job(row: JobRow) -> LedgerRow:
+    eta, enqueued_at = _optional(_zoned, row["eta"]), _zoned(row["enqueued_at"])
     return {
         "id": storable_name(row["id"]),
         "run_id": _optional(storable_name, row["run_id"]),
@@ -138,9 +150,10 @@ def _storable_job(row: JobRow) -> JobRow:
             storable_text(key): _storable_json(value) for key, value in row["payload"].items()
         },
         "priority": row["priority"],
-        "eta": _optional(_zoned, row["eta"]),
+        "eta": eta,
         "expires_at": _optional(_zoned, row["expires_at"]),
-        "enqueued_at": _zoned(row["enqueued_at"]),
+        "enqueued_at": enqueued_at,
+        "due_at": due(enqueued_at, eta),
     }
 
 

@@ -123,8 +123,9 @@ class Job(Base):
             postgresql_where=text("run_id IS NOT NULL"),
             sqlite_where=text("run_id IS NOT NULL"),
         ),
-        # The reconciler sweeps the ledger from the oldest on.
-        Index(None, "enqueued_at", "id"),
+        # The reconciler sweeps the jobs of one queue and one priority from the oldest on. New
+        # entries go to the end of each.
+        Index(None, "model", "priority", "due_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(_Name, primary_key=True)
@@ -136,6 +137,8 @@ class Job(Base):
     eta: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     enqueued_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    """From when on it is missed: when it was last sent, or its eta where that is later."""
 
 
 class Result(Base):

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from db.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
+from db.ledger import Ledger, add_job
 from db.rows import JobRow
 from db.settings import DatabaseSettings
 from db.store import RunProgress, Store
@@ -21,6 +23,7 @@ from db.tables import Result
 from producer.contract.job import Job, check_id, parse_job
 from producer.contract.settings import BrokerSettings
 from producer.ids import new_id
+from producer.joined import JoinedTransactions, Transaction, connection_of
 from producer.publisher import Publication, Publisher
 
 MAX_PRIORITY = 9
@@ -74,6 +77,8 @@ class Client:
     def __init__(self, broker_url: str | None = None, database_url: str | None = None) -> None:
         self._publisher = Publisher(broker_url or BrokerSettings().broker_url)
         self._store = Store.open(database_url or DatabaseSettings().database_url)
+        self._ledger = Ledger(self._store.engine)
+        self._joined = JoinedTransactions(self.publish)
 
     def submit_text(
         self,
@@ -175,6 +180,68 @@ class Client:
             self._store.count_submitted(run, len(submitted.ids))
             yield submitted
         self._store.finish_run(run, datetime.now(UTC))
+
+    def enqueue(
+        self,
+        transaction: Transaction,
+        model: str,
+        *,
+        text: str | None = None,
+        image: ImageInput | None = None,
+        id: str | None = None,
+        run: str | None = None,
+        top_k: int | None = None,
+        priority: int = 0,
+        eta: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> str:
+        """Submit one job within a transaction of the caller's; returns the job's id.
+
+        The job is written into the ledger together with the caller's own rows, and sent only if
+        they are committed. With a session it is sent right after its commit; with a connection,
+        call :meth:`publish` after yours. Where that does not happen, because Redis is away or the
+        process has ended, the reconciler sends it a little later.
+
+        Parameters:
+            transaction: SQLAlchemy's ``Session`` or ``Connection`` on the results database.
+            text, image: exactly one of them; all else is as for :meth:`submit_text`.
+
+        Raises:
+            JobError: the job can never be done; the transaction can go on.
+            DuplicateJob: the id was submitted before; the transaction can go on.
+            ConfigurationError: the transaction is not of SQLite or PostgreSQL.
+            DatabaseUnavailable: the database is away.
+        """
+        new = NewJob(text=text, image=image, id=id, top_k=top_k)
+        publication = _publication(
+            model, new, run, priority=priority, eta=_aware(eta), expires=_moment(expires)
+        )
+        if not add_job(connection_of(transaction), _ledger_row(publication)):
+            raise DuplicateJob(publication.id)
+        self._joined.enqueued(transaction, publication.id)
+        return publication.id
+
+    def publish(self, ids: Sequence[str]) -> list[str]:
+        """Send those of these enqueued jobs that are committed and were not sent yet.
+
+        For ids that :meth:`enqueue` returned, or that were written into the ledger by other means;
+        the job of an id that was submitted may run a second time, for the same row.
+
+        Returns:
+            the ids that were sent.
+
+        Raises:
+            BrokerUnavailable: Redis is away; the reconciler sends what was not sent.
+            DatabaseUnavailable: the database is away; likewise.
+        """
+        sent: list[str] = []
+        for start in range(0, len(ids), BLOCK_SIZE):
+            now = datetime.now(UTC)
+            claimed = self._ledger.claim_unsent(ids[start : start + BLOCK_SIZE], now)
+            claimed.sort(key=itemgetter("enqueued_at", "id"))
+            self._publisher.publish([Publication.from_ledger(row, now) for row in claimed])
+            sent += [row["id"] for row in claimed]
+        return sent
 
     def result(self, job_id: str) -> Result | None:
         """The job's row, or None as long as there is none.
@@ -303,7 +370,7 @@ def _image(image: ImageInput) -> dict[str, str]:
 
 
 def _ledger_row(publication: Publication) -> JobRow:
-    job: Job = publication.job
+    job = cast("Job", publication.job)  # _publication has made it
     return JobRow(
         id=publication.id,
         run_id=job.run,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from db.errors import BrokerUnavailable
+from db.rows import LedgerRow
 from producer.contract import message
 from producer.contract.job import Job
 from producer.contract.queues import QueueKeys
@@ -22,15 +24,34 @@ _COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it en
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One job on its way to its queue."""
+    """One job on its way to its queue.
+
+    ``job`` may also be its keyword arguments, as the ledger has them. ``sent_at`` is given where a
+    job is not sent when it is enqueued, but later.
+    """
 
     queue: str
     id: str
-    job: Job
+    job: Job | Mapping[str, Any]
     enqueued_at: datetime
     priority: int = 0
     eta: datetime | None = None
     expires: datetime | None = None
+    sent_at: datetime | None = None
+
+    @classmethod
+    def from_ledger(cls, row: LedgerRow, sent_at: datetime) -> Self:
+        """The job of a row of the ledger, to be sent now."""
+        return cls(
+            queue=row["model"],
+            id=row["id"],
+            job=row["payload"],
+            enqueued_at=row["enqueued_at"],
+            priority=row["priority"],
+            eta=row["eta"],
+            expires=row["expires_at"],
+            sent_at=sent_at,
+        )
 
 
 class Publisher:
@@ -106,4 +127,5 @@ def _encoded(publication: Publication) -> bytes:
         enqueued_at=publication.enqueued_at,
         eta=publication.eta,
         expires=publication.expires,
+        sent_at=publication.sent_at,
     )

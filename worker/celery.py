@@ -9,6 +9,7 @@ from producer.contract.job import TASK_NAME
 from producer.contract.queues import MAINTENANCE_QUEUE
 from worker import control  # noqa: F401 - registers its commands
 from worker.consumer import GroupConsumer
+from worker.maintenance import RECONCILE, reconcile
 from worker.settings import WorkerSettings
 
 logger = get_logger(__name__)
@@ -31,9 +32,18 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
+        beat_schedule={
+            RECONCILE: {
+                "task": RECONCILE,
+                "schedule": settings.reconcile_every,
+                # Where no worker was up for a while, one sweep makes up for all that were missed.
+                "options": {"expires": settings.reconcile_every},
+            }
+        },
     )
     app.steps["worker"].add(GroupConsumer)
     app.task(_misdirected, name=TASK_NAME)
+    app.task(reconcile, name=RECONCILE)
     return app
 
 

@@ -24,6 +24,9 @@ from producer.contract.job import TASK_NAME, Job, check_id, parse_job
 #: Header in which our own client says when it enqueued; a bare ``send_task`` has none.
 ENQUEUED_AT_HEADER = "enqueued_at"
 
+#: Header in which it says when it sent a job that it did not send when it enqueued it.
+SENT_AT_HEADER = "sent_at"
+
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -45,9 +48,10 @@ def headers(
     enqueued_at: datetime,
     eta: datetime | None = None,
     expires: datetime | None = None,
+    sent_at: datetime | None = None,
 ) -> dict[str, Any]:
     """The protocol-2 headers of a job; the reprs carry no payload."""
-    return {
+    head = {
         "lang": "py",
         "task": TASK_NAME,
         "id": job_id,
@@ -64,6 +68,9 @@ def headers(
         "ignore_result": True,
         ENQUEUED_AT_HEADER: enqueued_at.isoformat(),
     }
+    if sent_at is not None:
+        head[SENT_AT_HEADER] = sent_at.isoformat()
+    return head
 
 
 def body(kwargs: Mapping[str, Any]) -> list[Any]:
@@ -73,20 +80,24 @@ def body(kwargs: Mapping[str, Any]) -> list[Any]:
 
 def encode(
     job_id: str,
-    job: Job,
+    job: Job | Mapping[str, Any],
     *,
     queue: str,
     enqueued_at: datetime,
     priority: int = 0,
     eta: datetime | None = None,
     expires: datetime | None = None,
+    sent_at: datetime | None = None,
 ) -> bytes:
-    """The entry of a queue's list that kombu would write for this job."""
+    """The entry of a queue's list that kombu would write for this job, or for its arguments."""
+    kwargs = job.to_kwargs() if isinstance(job, Job) else job
     envelope = {
-        "body": base64.b64encode(_json_bytes(body(job.to_kwargs()))).decode(),
+        "body": base64.b64encode(_json_bytes(body(kwargs))).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": headers(job_id, enqueued_at=enqueued_at, eta=eta, expires=expires),
+        "headers": headers(
+            job_id, enqueued_at=enqueued_at, eta=eta, expires=expires, sent_at=sent_at
+        ),
         "properties": {
             "correlation_id": job_id,
             "delivery_mode": 2,

@@ -20,3 +20,9 @@ class BrokerSettings(BaseSettings):
 
     broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, the queue.")
     models_file: Path = Field(Path("models.toml"), description="The models, a queue each.")
+    reconcile_every: float = Field(
+        60.0, gt=0, description="Seconds between two sweeps for lost jobs that beat asks for."
+    )
+    reconcile_grace: float = Field(
+        60.0, gt=0, description="Seconds from a job's sending in which it is not lost yet."
+    )

@@ -48,8 +48,9 @@ def test_every_command_and_option_is_described() -> None:
     described = cells("cli.md")
     root = typer.main.get_command(app)
     commands = {f"labelmill {name}": command for name, command in root.commands.items()}
-    database = commands.pop("labelmill db")
-    commands |= {f"labelmill db {name}": each for name, each in database.commands.items()}
+    for group in ("labelmill db", "labelmill dead"):
+        within = commands.pop(group).commands
+        commands |= {f"{group} {name}": each for name, each in within.items()}
     for name, command in commands.items():
         row = next(row for first, row in described.items() if re.match(rf"{name}\b", first))
         for parameter in command.params:

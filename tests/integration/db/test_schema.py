@@ -5,6 +5,7 @@ from __future__ import annotations
 from multiprocessing import get_context
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, inspect, text
@@ -22,6 +23,11 @@ def set_revision(engine: Engine, revision: str) -> None:
         connection.execute(
             text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
         )
+
+
+def day(number: int) -> str:
+    """A time as both databases read it."""
+    return f"'2026-01-{number:02} 00:00:00.000000'"
 
 
 def test_the_migrations_equal_the_models(store: Store) -> None:
@@ -67,6 +73,33 @@ def test_upgrades_at_the_same_time(bare_database_url: str) -> None:
 
     assert [each.after for each in upgrades] == [schema.head()] * 8
     assert [each.before for each in upgrades].count(None) == 1
+
+
+def test_jobs_of_the_first_revision_are_due_when_they_were_sent_or_at_their_eta(
+    bare_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        upgrade = command.upgrade
+        patched.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        schema.upgrade(bare_database_url)
+    insert = (
+        "INSERT INTO jobs (id, model, payload, priority, eta, enqueued_at)"
+        """ VALUES (:id, 'q', '{"text": "x"}', 0, """
+    )
+    with Store.open(bare_database_url) as store:
+        with store.engine.begin() as connection:
+            for job_id, eta in (("none", "NULL"), ("before", day(1)), ("after", day(3))):
+                connection.execute(text(f"{insert}{eta}, {day(2)})"), {"id": job_id})
+
+        schema.upgrade(bare_database_url)
+
+        written = store.jobs_of(["none", "before", "after"])
+        assert [job.due_at.day for job in written.values()] == [2, 2, 3]
+        assert written["none"].payload == {"text": "x"}
+        with store.engine.connect() as connection:
+            # On SQLite the table was copied.
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, Base.metadata) == []
 
 
 def test_a_failed_upgrade_leaves_nothing(bare_database_url: str) -> None:

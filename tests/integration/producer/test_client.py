@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,6 +85,28 @@ def test_an_id_can_be_used_once(client: Client, broker: redis.Redis) -> None:
     with pytest.raises(DuplicateJob):
         client.submit_text("q", "second", id="mine")
     assert [sent.id for sent in waiting(broker)] == ["mine"]
+
+
+def test_of_clients_that_use_an_id_at_once_one_is_first_and_the_others_are_told(
+    redis_url: str, database_url: str, broker: redis.Redis
+) -> None:
+    together = threading.Barrier(4)
+
+    def submit(number: int) -> int:
+        duplicates = 0
+        with Client(redis_url, database_url) as client:
+            for job in range(10):
+                together.wait(30)
+                try:
+                    client.submit_text("q", f"of client {number}", id=f"job-{job}")
+                except DuplicateJob:
+                    duplicates += 1
+        return duplicates
+
+    with ThreadPoolExecutor(4) as pool:
+        duplicates = list(pool.map(submit, range(4)))
+    assert sum(duplicates) == 30
+    assert sorted(sent.id for sent in waiting(broker)) == [f"job-{job}" for job in range(10)]
 
 
 def test_a_job_that_can_never_be_done_is_refused_at_once(

@@ -237,6 +237,7 @@ class TestReplicas:
 
         assert waits == {
             "migrate": {"postgres": "service_healthy"},
+            "reconciler": needs,
             "worker": needs,
             "worker-cpu": needs,
         }

@@ -1,0 +1,37 @@
+"""The same job more than once: one row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import redis
+
+from producer.contract import message
+from producer.contract.job import parse_job
+from producer.contract.queues import queue_depths
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
+
+
+def test_a_message_delivered_five_times_to_two_workers_has_one_row(
+    workers_on_each: Workers,
+) -> None:
+    workers = workers_on_each
+    workers.start()
+    workers.start()
+    with redis.Redis.from_url(workers.broker_url) as broker, workers.client() as client:
+        for number in range(40):
+            raw = message.encode(
+                f"job-{number}",
+                parse_job({"text": "pause"}),
+                queue="scripted",
+                enqueued_at=datetime.now(UTC),
+            )
+            broker.lpush("scripted", *[raw] * 5)
+
+        def idle() -> bool:
+            depth = queue_depths(broker, ["scripted"])["scripted"]
+            return depth["waiting"] == depth["leased"] == 0
+
+        wait_for(idle)
+        assert client._store.counts()["scripted"].succeeded == 40
