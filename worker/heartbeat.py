@@ -13,6 +13,12 @@ from producer.contract.queues import Heartbeat, heartbeat_key
 from worker.engines.load import AnyEngine
 
 
+class WorkerHeartbeat(Heartbeat):
+    """A heartbeat with what the worker is kept waiting by: ``database`` or nothing."""
+
+    waiting_for: str | None
+
+
 class HeartbeatWriter:
     """Writes a worker's heartbeat under a key that expires with its leases.
 
@@ -32,9 +38,11 @@ class HeartbeatWriter:
         self._lifetime_ms = int(lifetime * 1000)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def describe(self, *, groups: int, jobs: int, failed: int, in_flight: int) -> Heartbeat:
+    def describe(
+        self, *, groups: int, jobs: int, failed: int, in_flight: int, waiting_for: str | None
+    ) -> WorkerHeartbeat:
         """A heartbeat with these figures."""
-        return Heartbeat(
+        return WorkerHeartbeat(
             worker=self._name,
             pid=os.getpid(),
             models=self._models,
@@ -44,6 +52,7 @@ class HeartbeatWriter:
             jobs=jobs,
             failed=failed,
             in_flight=in_flight,
+            waiting_for=waiting_for,
         )
 
     def write(self, beat: Heartbeat) -> None:
