@@ -31,8 +31,13 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
-        # Without them Celery's loop waits for ever on a Redis that has fallen silent.
-        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
+        # Without timeouts Celery's loop waits for ever on a Redis that has fallen silent; a
+        # connection that is silent is given up after three checks.
+        broker_transport_options={
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 5,
+        },
     )
     app.steps["worker"].add(GroupConsumer)
     app.task(_misdirected, name=TASK_NAME)
