@@ -13,8 +13,11 @@ from db.rows import ResultRow
 from db.store import Store
 from db.tables import Status
 from worker.stages.retry import retrying
+from worker.stages.stopwatch import Stopwatch
 
 logger = get_logger(__name__)
+
+_SLOW_SECONDS = 2  # a write takes milliseconds; one that hangs is a database that is away
 
 
 class RowWriter:
@@ -25,15 +28,18 @@ class RowWriter:
 
     Parameters:
         giving_up: when set, nothing is waited for any longer.
-
-    Attributes:
-        waiting: whether the database is being waited for now.
     """
 
     def __init__(self, store: Store, giving_up: Event) -> None:
         self._store = store
         self._giving_up = giving_up
-        self.waiting = False
+        self._failed = False
+        self._writing = Stopwatch()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the database is being waited for now; from any thread."""
+        return self._failed or self._writing.seconds > _SLOW_SECONDS
 
     def write(self, rows: Sequence[ResultRow]) -> tuple[list[ResultRow], int]:
         """Write them; returns the rows as they were written, and how many of them were new.
@@ -58,15 +64,16 @@ class RowWriter:
 
     def _write(self, rows: Sequence[ResultRow]) -> int:
         attempts = retrying(
-            ServiceUnavailable, SchemaOutOfDate, until=self._giving_up, on_wait=self._wait
+            ServiceUnavailable, SchemaOutOfDate, until=self._giving_up, on_wait=self._note_failure
         )
         try:
-            return attempts(self._store.write_results, rows)
+            with self._writing:
+                return attempts(self._store.write_results, rows)
         finally:
-            self.waiting = False
+            self._failed = False
 
-    def _wait(self) -> None:
-        self.waiting = True
+    def _note_failure(self) -> None:
+        self._failed = True
 
 
 def _refused(row: ResultRow) -> ResultRow:

@@ -167,6 +167,22 @@ def test_a_full_disk_is_waited_for(
         assert writing.result(30)[1] == 100
 
 
+def test_a_write_that_hangs_counts_as_waiting(
+    postgresql_url: str,
+    giving_up: threading.Event,
+    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+) -> None:
+    address = postgresql_url.replace("postgresql+psycopg", "postgresql")
+    with Store.open(postgresql_url) as store:
+        writer = RowWriter(store, giving_up)
+        with psycopg.connect(address) as other:
+            other.execute("LOCK TABLE results IN ACCESS EXCLUSIVE MODE")
+            writing = in_background(writer.write, [row("a")])
+            wait_for(lambda: writer.waiting)
+        assert writing.result(30)[1] == 1
+        assert not writer.waiting
+
+
 def test_giving_up_ends_the_wait(
     giving_up: threading.Event,
     in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
