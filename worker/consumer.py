@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import redis
 from celery import bootsteps
 from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutting_down
@@ -69,6 +70,9 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         # again and again, while all threads stand still: a seventh of a second every few seconds.
         gc.collect()
         gc.freeze()
+        # A full Redis refuses Celery's own loop, which would end the worker: who but the workers is
+        # to empty it? Remote control comes back when there is room.
+        worker.consumer.connection_errors += (redis.exceptions.OutOfMemoryError,)
         self.pipeline.start()
         self._watchdog.start()
         logger.info("serving %s", ", ".join(self.pipeline.state()["models"]))

@@ -12,6 +12,12 @@ import redis
 from producer.contract.queues import Heartbeat, heartbeat_key
 from worker.engines.load import AnyEngine
 
+# A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
+_WRITE = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
+
 
 class WorkerHeartbeat(Heartbeat):
     """A heartbeat with what the worker is kept waiting by: ``database`` or nothing."""
@@ -32,6 +38,7 @@ class HeartbeatWriter:
         self, broker: redis.Redis, name: str, engines: Mapping[str, AnyEngine], lifetime: float
     ) -> None:
         self._broker = broker
+        self._write = broker.register_script(_WRITE)
         self._name = name
         self._models = list(engines)
         self._devices = sorted({engine.device for engine in engines.values()})
@@ -61,7 +68,7 @@ class HeartbeatWriter:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        self._broker.set(heartbeat_key(self._name), json.dumps(beat), px=self._lifetime_ms)
+        self._write(keys=[heartbeat_key(self._name)], args=[json.dumps(beat), self._lifetime_ms])
 
     def remove(self) -> None:
         """Remove it, as the worker has ended.

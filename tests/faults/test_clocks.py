@@ -11,10 +11,11 @@ from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Workers
 
 AN_HOUR = 3600
+GROUP_SIZE = 4
 
 
 def test_clocks_that_are_an_hour_wrong_have_no_effect(workers: Workers, tmp_path: Path) -> None:
-    workers.configure(SCRIPTED_MODELS + "group_size = 4\n", lease_seconds="1")
+    workers.configure(SCRIPTED_MODELS + f"group_size = {GROUP_SIZE}\n", lease_seconds="1")
     early = workers.start_faulty("clock", str(-AN_HOUR))
     with workers.client() as client, workers.broker() as broker:
         began = datetime.now(UTC)
@@ -28,9 +29,10 @@ def test_clocks_that_are_an_hour_wrong_have_no_effect(workers: Workers, tmp_path
         in_time = client.submit_text("scripted", "in time", expires=timedelta(minutes=30))
         too_late = client.submit_text("scripted", "too late", expires=timedelta(minutes=-30))
         started = int(broker.time()[0])
-        wait_for(lambda: len(store_of(client).results_of(ids)) == len(ids))
+        # All but what the busy worker has prepared.
+        wait_for(lambda: len(store_of(client).results_of(ids)) >= len(ids) - GROUP_SIZE)
         wait_for(lambda: int(broker.time()[0]) > started + 3)
-        assert depth(broker)["leased"] == 1
+        assert depth(broker)["leased"] >= 1
         (tmp_path / "go").touch()
         rows = rows_of(client, [held, delayed, in_time, *ids, too_late])
         wait_until_nothing_is_left(broker)

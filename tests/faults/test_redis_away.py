@@ -14,6 +14,7 @@ import redis
 from db.errors import BrokerUnavailable
 from embedded.redis import RedisServer
 from producer.client import Client, NewJob
+from producer.contract.queues import heartbeat_key
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -144,8 +145,8 @@ def test_scripts_that_are_forgotten_under_load(workers: Workers) -> None:
     assert {(row.status, row.attempt) for row in results} == {("succeeded", 1)}
 
 
-def test_a_full_server(workers: Workers, tmp_path: Path) -> None:
-    """Producers are told; workers empty it, dead letters included."""
+def test_a_full_server(workers: Workers) -> None:
+    """Producers are told; workers start, say that they live, and empty it."""
     with RedisServer() as server:
         workers.broker_url = server.url
         workers.configure(lease_seconds="0.5", max_attempts="1")
@@ -153,17 +154,16 @@ def test_a_full_server(workers: Workers, tmp_path: Path) -> None:
             ids = submit(client, 200)
             # One whose worker has died: it will be poisoned.
             Leases(broker, duration=0.001).take("scripted", 1, claim=True)
-            worker = workers.start()
-            hold = client.submit_text("scripted", f"hold {tmp_path / 'go'}")
-            wait_for((tmp_path / "go.started").exists)
             broker.config_set("maxmemory", "1mb")
             with pytest.raises(BrokerUnavailable):
                 client.submit_text("scripted", "one too many")
-            (tmp_path / "go").touch()
-            results = rows_of(client, [*ids, hold])
+            worker = workers.start(wait=False)
+            results = rows_of(client, ids)
             wait_until_nothing_is_left(broker)
             assert depth(broker)["dead"] == 1
+            assert broker.exists(heartbeat_key(worker.name))
             broker.config_set("maxmemory", "0")
+            workers.wait_ready(worker)
             assert client.wait(client.submit_text("scripted", "room again")).status == "succeeded"
         assert worker.process.poll() is None
     assert [row.error_code for row in results if row.status == "failed"] == ["poisoned"]
