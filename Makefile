@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults train clean
+.PHONY: help demo test check bench faults soak train clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,11 @@ check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of com
 bench: $(READY)  ## Measure everything against its peers (about 20 minutes); PARTS="texts queue" for some
 	$(BIN)/python -m bench $(PARTS)
 
-faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison
+faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad input
 	$(BIN)/python -m pytest tests/faults
+
+soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
 train: $(READY)  ## Train the demo's two models again
 	$(BIN)/python -m demo.train

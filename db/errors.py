@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     NON_FINITE = "non_finite"
     MODEL_FAILED = "model_failed"
     OUT_OF_MEMORY = "out_of_memory"
+    UNSTORABLE = "unstorable"
     EXPIRED = "expired"
     REVOKED = "revoked"
     POISONED = "poisoned"

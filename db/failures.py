@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from db.database import shown
@@ -15,6 +22,9 @@ from db.errors import DatabaseUnavailable, LabelmillError, SchemaOutOfDate
 
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"
+_NO_PRIVILEGE = "42501"
+# Classes of SQLSTATE: data, integrity constraints, limits of the program (a row that is too long).
+_OF_THE_ROWS = ("22", "23", "54")
 
 
 @contextmanager
@@ -22,7 +32,8 @@ def translated(engine: Engine) -> Iterator[None]:
     """Raise what the driver raises inside the block as errors of Labelmill.
 
     Raises:
-        DatabaseUnavailable: if the database cannot be reached, went away or stayed locked.
+        DatabaseUnavailable: if the database cannot be reached, went away, stayed locked, ended
+            the transaction in favour of another, is full, or refuses to be written to at all.
         SchemaOutOfDate: if a table or a column is missing.
     """
     try:
@@ -38,7 +49,23 @@ def translated(engine: Engine) -> Iterator[None]:
         ) from error
 
 
+def blames_rows(error: BaseException) -> bool:
+    """Whether a write failed for what its rows hold: without the row at fault it would succeed.
+
+    Such errors are raised as they are, by :func:`translated` too.
+    """
+    if not isinstance(error, DBAPIError):
+        # What db.rows refuses, or the JSON encoder.
+        return isinstance(error, ValueError | TypeError | OverflowError)
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_OF_THE_ROWS)
+    return isinstance(error, DataError | IntegrityError)
+
+
 def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
+    if blames_rows(error):
+        return None
     if _is_missing_schema(error.orig):
         return SchemaOutOfDate(
             f"the database {shown(engine.url)} has not been migrated to this version;"
@@ -47,6 +74,11 @@ def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return DatabaseUnavailable(
             f"the database {shown(engine.url)} does not answer: {_first_line(error.orig)}"
+        )
+    # A standby, or a role that was not given its rights yet: both are mended from outside.
+    if isinstance(error, InternalError) or (getattr(error.orig, "sqlstate", None) == _NO_PRIVILEGE):
+        return DatabaseUnavailable(
+            f"the database {shown(engine.url)} cannot be used: {_first_line(error.orig)}"
         )
     return None
 

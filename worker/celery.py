@@ -40,6 +40,13 @@ def make_app(settings: WorkerSettings) -> Celery:
                 "options": {"expires": settings.reconcile_every},
             }
         },
+        # Without timeouts Celery's loop waits for ever on a Redis that has fallen silent; a
+        # connection that is silent is given up after three checks.
+        broker_transport_options={
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 5,
+        },
     )
     app.steps["worker"].add(GroupConsumer)
     app.task(_misdirected, name=TASK_NAME)

@@ -63,8 +63,14 @@ def health(
       labelmill health --name labelmill@gpu1
     """
     broker = redis.Redis.from_url(BrokerSettings().broker_url, socket_timeout=5)
-    alive = [beat["worker"] for beat in heartbeats(broker)]
     host = socket.gethostname()
-    if not any(each == name if name else each.endswith(f"@{host}") for each in alive):
+    alive = [
+        beat
+        for beat in heartbeats(broker)
+        if (beat["worker"] == name if name else beat["worker"].endswith(f"@{host}"))
+    ]
+    if not alive:
         raise ServiceUnavailable(f"no fresh heartbeat of {name or f'a worker on {host}'}")
-    typer.echo("alive")
+    # A restart of the worker would not mend the database: it lives.
+    waiting = any(beat.get("waiting_for") == "database" for beat in alive)
+    typer.echo("alive, but waiting for the database" if waiting else "alive")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import redis
 from celery import bootsteps
 from celery.platforms import EX_FAILURE
+from celery.signals import worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
 
@@ -18,6 +20,7 @@ from producer.contract.queues import MAINTENANCE_QUEUE
 from worker.engines.load import load_engine
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
+from worker.watchdog import Watchdog
 
 logger = get_logger(__name__)
 
@@ -58,6 +61,8 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
             is_revoked=celery_state.revoked.__contains__,
             on_death=_end_worker,
         )
+        self._watchdog = Watchdog(self.pipeline, settings)
+        worker_shutting_down.connect(self._watchdog.hear)
 
     def start(self, worker: Any) -> None:
         """Begin to take jobs."""
@@ -65,7 +70,11 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         # again and again, while all threads stand still: a seventh of a second every few seconds.
         gc.collect()
         gc.freeze()
+        # A full Redis refuses Celery's own loop, which would end the worker: who but the workers is
+        # to empty it? Remote control comes back when there is room.
+        worker.consumer.connection_errors += (redis.exceptions.OutOfMemoryError,)
         self.pipeline.start()
+        self._watchdog.start()
         logger.info("serving %s", ", ".join(self.pipeline.state()["models"]))
 
     def stop(self, worker: Any) -> None:

@@ -12,6 +12,12 @@ import redis
 from producer.contract.queues import Heartbeat, heartbeat_key
 from worker.engines.load import AnyEngine
 
+# A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
+_WRITE = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
+
 
 class HeartbeatWriter:
     """Writes a worker's heartbeat under a key that expires with its leases.
@@ -26,13 +32,16 @@ class HeartbeatWriter:
         self, broker: redis.Redis, name: str, engines: Mapping[str, AnyEngine], lifetime: float
     ) -> None:
         self._broker = broker
+        self._write = broker.register_script(_WRITE)
         self._name = name
         self._models = list(engines)
         self._devices = sorted({engine.device for engine in engines.values()})
         self._lifetime_ms = int(lifetime * 1000)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def describe(self, *, groups: int, jobs: int, failed: int, in_flight: int) -> Heartbeat:
+    def describe(
+        self, *, groups: int, jobs: int, failed: int, in_flight: int, waiting_for: str | None
+    ) -> Heartbeat:
         """A heartbeat with these figures."""
         return Heartbeat(
             worker=self._name,
@@ -44,6 +53,7 @@ class HeartbeatWriter:
             jobs=jobs,
             failed=failed,
             in_flight=in_flight,
+            waiting_for=waiting_for,
         )
 
     def write(self, beat: Heartbeat) -> None:
@@ -52,7 +62,7 @@ class HeartbeatWriter:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        self._broker.set(heartbeat_key(self._name), json.dumps(beat), px=self._lifetime_ms)
+        self._write(keys=[heartbeat_key(self._name)], args=[json.dumps(beat), self._lifetime_ms])
 
     def remove(self) -> None:
         """Remove it, as the worker has ended.

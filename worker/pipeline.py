@@ -29,6 +29,8 @@ logger = get_logger(__name__)
 _FINISHED_GROUPS = 2
 # A Redis that is silent for longer is taken to be away.
 _ANSWER_SECONDS = 5
+# The part of the grace time that the stages may use; the rest is for giving back what they left.
+_FINISHING = 0.9
 
 
 class Pipeline:
@@ -57,7 +59,9 @@ class Pipeline:
     ) -> None:
         self._on_death = on_death
         self._died = threading.Event()
-        self._grace = settings.shutdown_grace
+        self._finishing_seconds = settings.shutdown_grace * _FINISHING
+        self._winding_down = threading.Lock()
+        self._deadline: float | None = None  # of the stages, once they are winding down
         self._broker = redis.Redis.from_url(
             settings.broker_url,
             socket_timeout=_ANSWER_SECONDS,
@@ -105,16 +109,26 @@ class Pipeline:
         for thread in self._threads.values():
             thread.start()
 
+    def wind_down(self) -> float:
+        """Stop taking, and let only the device's group go on; from any thread, once or often.
+
+        Returns the time of the monotonic clock by which the stages must have ended.
+        """
+        with self._winding_down:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + self._finishing_seconds
+                self._prepare.stop()
+                self._ready.close()
+                logger.info("stopping: %d jobs on the device are finished", len(self.active()))
+            return self._deadline
+
     def stop(self) -> None:
         """Stop taking, finish the device's group, commit it, and give the rest back at once.
 
         It takes at most the settings' ``shutdown_grace``; what is not committed by then goes back
         too, and is run again elsewhere.
         """
-        deadline = time.monotonic() + self._grace
-        self._prepare.stop()
-        self._ready.close()
-        logger.info("stopping: %d jobs on the device are finished", len(self.active()))
+        deadline = self.wind_down()
         self._join("forward", deadline)
         self._end_commit(deadline)
         self._join("prepare", deadline)
@@ -142,11 +156,17 @@ class Pipeline:
             jobs=counters.jobs,
             failed=counters.failed,
             in_flight=self._keeper.count,
+            waiting_for="database" if self._commit.waits_for_database else None,
         )
 
     def active(self) -> list[str]:
         """The ids of the jobs that are on the device now."""
         return [leased.id for leased in self._forward.current]
+
+    @property
+    def device_seconds(self) -> float:
+        """How long the device has been at its group; on CUDA, until its outputs are there."""
+        return max(self._forward.running.seconds, self._commit.decoding.seconds)
 
     def _end_commit(self, deadline: float) -> None:
         try:

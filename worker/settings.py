@@ -37,6 +37,11 @@ class WorkerSettings(BrokerSettings, DatabaseSettings):
     shutdown_grace: float = Field(
         25.0, ge=0, description="Seconds a warm shutdown waits for the device and the database."
     )
+    forward_timeout: float = Field(
+        900.0,
+        ge=0,
+        description="Seconds a group may be on the device before the worker ends; 0 for any time.",
+    )
     cache_dir: Path = Field(
         default_factory=_user_cache,
         description="Where token budgets are kept; $XDG_CACHE_HOME/labelmill if unset.",

@@ -94,6 +94,8 @@ class Heartbeat(TypedDict):
     jobs: int
     failed: int
     in_flight: int
+    #: What keeps it waiting: ``database``, or nothing.
+    waiting_for: str | None
 
 
 def heartbeat_key(worker: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +28,14 @@ class ScriptedEngine(Engine[str, str]):
         is labelled with the number of inputs that are on the device with it, itself included.
     ``pause``
         keeps the device for a moment, as a model would.
-    ``kill``
-        ends the process with SIGKILL on the device.
+    ``count <path>``
+        adds a byte to the file each time that it is on the device.
+    ``kill`` / ``abort`` / ``segfault``
+        ends the process on the device: with SIGKILL, as a failed assertion, by a wild pointer.
+    ``hang`` / ``hang-once <path>``
+        keeps the device for ever; the latter only as long as ``<path>`` does not exist.
+    ``nan``
+        is given a score that is no number.
     ``kill-once <path>``
         likewise, but only as long as ``<path>`` does not exist.
     ``raise`` / ``raise-in-prepare``
@@ -49,7 +58,7 @@ class ScriptedEngine(Engine[str, str]):
     def decode(
         self, outputs: Sequence[str], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
-        return [[{"label": text, "score": 1.0}] for text in outputs]
+        return [[{"label": text, "score": math.nan if text == "nan" else 1.0}] for text in outputs]
 
     def _obey(self, instruction: str, argument: str = "") -> None:
         if instruction == "hold":
@@ -58,8 +67,20 @@ class ScriptedEngine(Engine[str, str]):
                 time.sleep(_LOOK_AGAIN_S)
         elif instruction == "pause":
             time.sleep(_LOOK_AGAIN_S)
+        elif instruction == "count":
+            with Path(argument).open("ab") as file:
+                file.write(b".")
         elif instruction == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif instruction == "abort":
+            os.abort()
+        elif instruction == "segfault":
+            ctypes.string_at(0)
+        elif instruction == "hang":
+            _hang()
+        elif instruction == "hang-once" and not Path(argument).exists():
+            Path(argument).touch()
+            _hang()
         elif instruction == "kill-once" and not Path(argument).exists():
             Path(argument).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -67,3 +88,8 @@ class ScriptedEngine(Engine[str, str]):
             raise ValueError("a secret payload")
         elif instruction == "die":
             raise SystemExit
+
+
+def _hang() -> None:
+    # As a driver that does not come back; unlike a loop, it takes no processor.
+    threading.Event().wait()

@@ -60,6 +60,7 @@ class Workers:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     started: list[WorkerProcess] = field(default_factory=list)
+    producers_url: str | None = None
 
     def configure(self, models_toml: str = SCRIPTED_MODELS, **settings: str) -> None:
         """Write models.toml, and set further LABELMILL_* variables."""
@@ -78,8 +79,17 @@ class Workers:
         }
 
     def client(self) -> Client:
-        """A client of theirs."""
-        return Client(self.broker_url, self.database_url)
+        """A client of theirs, by a way to Redis of its own where theirs is made to fail."""
+        return Client(self.producers_url or self.broker_url, self.database_url)
+
+    def broker(self) -> redis.Redis:
+        """A connection to their Redis, by the same way."""
+        return redis.Redis.from_url(self.producers_url or self.broker_url)
+
+    def start_faulty(self, fault: str, argument: str, *, wait: bool = True) -> WorkerProcess:
+        """Start a worker with a fault built in; see :mod:`tests.support.faulty`."""
+        words = ("-m", "tests.support.faulty", fault, argument, "worker", "--name", "%n")
+        return self.start(sys.executable, *words, wait=wait)
 
     def start(self, *command: str, wait: bool = True) -> WorkerProcess:
         """Start a worker; by default ``labelmill worker``, and wait until it is ready."""
@@ -104,7 +114,7 @@ class Workers:
 
     def wait_ready(self, worker: WorkerProcess) -> None:
         """Wait for the worker's heartbeat and for Celery's own word that it is ready."""
-        with redis.Redis.from_url(self.broker_url) as broker:
+        with self.broker() as broker:
 
             def ready() -> bool:
                 if worker.process.poll() is not None:
@@ -118,3 +128,27 @@ class Workers:
         for worker in self.started:
             if worker.process.poll() is None:
                 worker.kill()
+
+
+class Supervisor:
+    """Keeps a number of workers running, as systemd or Kubernetes would.
+
+    Parameters:
+        count: how many.
+    """
+
+    def __init__(self, workers: Workers, count: int = 1) -> None:
+        self._workers = workers
+        self.running = [workers.start(wait=False) for _ in range(count)]
+
+    def look(self) -> None:
+        """Start another worker for each that has ended."""
+        self.running = [
+            each if each.process.poll() is None else self._workers.start(wait=False)
+            for each in self.running
+        ]
+
+    def ready(self) -> list[WorkerProcess]:
+        """Those whose heartbeat is there."""
+        with self._workers.broker() as broker:
+            return [each for each in self.running if broker.exists(heartbeat_key(each.name))]

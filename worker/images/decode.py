@@ -34,6 +34,8 @@ _ORIENTATION, _TURNED = 0x0112, range(2, 9)  # tag of EXIF; 1 is upright
 def decode_image(content: bytes, max_pixels: int) -> PIL.Image.Image:
     """Decode a file to RGB, upright, as ``transformers.image_utils.load_image`` does.
 
+    But grey of sixteen bits is scaled, where ``load_image`` makes all but the darkest levels white.
+
     Parameters:
         max_pixels: the largest width × height, read from the header before anything is decoded.
 
@@ -74,7 +76,17 @@ def _is_plain_jpeg(image: PIL.Image.Image) -> bool:
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    return PIL.ImageOps.exif_transpose(image).convert("RGB")
+    upright = PIL.ImageOps.exif_transpose(image)
+    if _is_grey_of_sixteen_bits(image):
+        # Pillow would cut them off at 255.
+        levels = np.asarray(upright).astype(np.uint32)
+        upright = PIL.Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    return upright.convert("RGB")
+
+
+def _is_grey_of_sixteen_bits(image: PIL.Image.Image) -> bool:
+    # Of a PGM, Pillow scales what it finds to 65,535, in 32 bits.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
 
 
 @contextmanager

@@ -17,6 +17,8 @@ for i = 1, #ARGV, 2 do
   end
 end
 
+redis.call('ZREM', deadlines, '')  -- so that it works at maxmemory: see take.lua
+
 if #owned > 0 then
   if dead then
     redis.call('LPUSH', dead, unpack(redis.call('HMGET', messages, unpack(owned))))

@@ -10,17 +10,9 @@ from datetime import datetime
 
 import redis
 from celery.utils.log import get_logger
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_random_exponential,
-)
+from tenacity import RetryError
 
-from db.errors import DatabaseUnavailable, ErrorCode, JobError
+from db.errors import ErrorCode, JobError
 from db.rows import ResultRow
 from db.store import Store
 from db.tables import Status
@@ -28,6 +20,9 @@ from worker.engines.load import AnyEngine
 from worker.leases import LeaseKeeper, Leases
 from worker.stages.isolate import isolate
 from worker.stages.leased import Group, LeasedJob, Outcome
+from worker.stages.retry import retrying
+from worker.stages.stopwatch import Stopwatch
+from worker.stages.writer import RowWriter
 
 logger = get_logger(__name__)
 
@@ -48,6 +43,9 @@ class CommitStage:
     Parameters:
         worker: the worker's name, for the rows.
         finished: the groups to commit, ended by None.
+
+    Attributes:
+        decoding: for how long the outputs of a group have been waited for and decoded.
     """
 
     def __init__(
@@ -63,11 +61,12 @@ class CommitStage:
         self._engines = engines
         self._leases = leases
         self._keeper = keeper
-        self._store = store
         self._worker = worker
         self._finished = finished
         self._giving_up = threading.Event()
+        self._writer = RowWriter(store, self._giving_up)
         self.counters = Counters()
+        self.decoding = Stopwatch()
 
     def run(self) -> None:
         """Commit groups until None comes; what is away is waited for, until :meth:`give_up`."""
@@ -78,20 +77,26 @@ class CommitStage:
                 except RetryError:
                     logger.warning("%d jobs were not committed and go back", len(group.jobs))
 
+    @property
+    def waits_for_database(self) -> bool:
+        """Whether a group is kept in memory until the database takes it."""
+        return self._writer.waiting
+
     def give_up(self) -> None:
         """Wait no longer for a database or a Redis that is away."""
         self._giving_up.set()
 
     def _commit(self, group: Group) -> None:
         engine = self._engines[group.model]
-        outcomes = self._decode(engine, group.jobs)
+        with self.decoding:
+            outcomes = self._decode(engine, group.jobs)
         finished_at = self._leases.now()
         rows = [
             _row(group.model, engine, leased, outcome, worker=self._worker, finished_at=finished_at)
             for leased, outcome in zip(group.jobs, outcomes, strict=True)
         ]
-        inserted = self._retrying(DatabaseUnavailable)(self._store.write_results, rows)
-        self._retrying(redis.RedisError, OSError)(self._acknowledge, group)
+        rows, inserted = self._writer.write(rows)
+        retrying(redis.RedisError, OSError, until=self._giving_up)(self._acknowledge, group)
         self._keeper.drop(leased.lease for leased in group.jobs)
         self.counters.groups += 1
         self.counters.jobs += len(rows)
@@ -121,15 +126,6 @@ class CommitStage:
             self._leases.bury(group.model, buried)
         if done:
             self._leases.ack(group.model, done)
-
-    def _retrying(self, *errors: type[Exception]) -> Retrying:
-        return Retrying(
-            retry=retry_if_exception_type(errors),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=stop_when_event_set(self._giving_up),
-            sleep=sleep_using_event(self._giving_up),
-            before_sleep=_log_retry,
-        )
 
 
 def _row(
@@ -166,8 +162,3 @@ def _row(
 
 def _is_poisoned(leased: LeasedJob) -> bool:
     return isinstance(leased.output, JobError) and leased.output.code is ErrorCode.POISONED
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("cannot commit: %s; attempt %d", type(error).__name__, state.attempt_number)

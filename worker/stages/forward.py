@@ -13,6 +13,7 @@ from worker.stages.handover import ReadyJobs
 from worker.stages.isolate import isolate
 from worker.stages.leased import Group, LeasedJob
 from worker.stages.once import once
+from worker.stages.stopwatch import Stopwatch
 
 
 class ForwardStage:
@@ -20,6 +21,7 @@ class ForwardStage:
 
     Attributes:
         current: the jobs that are on the device now.
+        running: for how long they have been.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class ForwardStage:
         self._ready = ready
         self._finished = finished
         self.current: list[LeasedJob] = []
+        self.running = Stopwatch()
 
     def run(self) -> None:
         """Run groups until the hand-over is closed."""
@@ -44,7 +47,8 @@ class ForwardStage:
             self._doorbell.ring()  # there is room again
             # A lease that was lost is another worker's job now.
             self.current = [leased for leased in group.jobs if self._keeper.holds(leased.lease)]
-            self._forward(group.model, self.current)
+            with self.running:
+                self._forward(group.model, self.current)
             self._finished.put(Group(group.model, self.current))
             self.current = []
 

@@ -115,6 +115,30 @@ def test_the_modes_of_a_tiff_become_rgb(mode: str) -> None:
     assert (image.mode, image.size) == ("RGB", (8, 6))
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_of_grey_are_scaled_and_not_cut_off(format: str) -> None:  # noqa: A002
+    steps = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    file = encoded(PIL.Image.fromarray(steps * 257), format)
+
+    exactly = np.asarray(decode_image(file, MAX_PIXELS))
+    fast = decode_levels(file, MAX_PIXELS, whole).levels
+
+    assert np.array_equal(exactly, np.stack([steps] * 3, axis=-1))
+    assert np.array_equal(fast, exactly)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_of_grey_are_turned_upright(format: str) -> None:  # noqa: A002
+    steps = np.arange(6, dtype=np.uint16).reshape(2, 3) * 257
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    file = encoded(PIL.Image.fromarray(steps), format, exif=exif)
+
+    image = decode_image(file, MAX_PIXELS)
+
+    assert np.array_equal(np.asarray(image)[..., 0], np.rot90(steps // 257, -1))
+
+
 @pytest.mark.parametrize("format", ["PNG", "GIF", "BMP", "TIFF", "PPM", "JPEG"])
 def test_each_format_is_read(format: str) -> None:  # noqa: A002
     image = decode_image(encoded(picture(), format), MAX_PIXELS)

@@ -1,0 +1,69 @@
+"""Counting what became of jobs: none lost, none twice, nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import redis
+from sqlalchemy import text
+
+from db.store import Store
+from db.tables import Result
+from producer.client import Client
+from producer.contract.queues import QueueKeys, queue_depths
+from tests.support.waiting import wait_for
+
+_FROZEN_SQLITE = """
+CREATE TRIGGER written_once_{event} BEFORE {event} ON results
+BEGIN SELECT RAISE(ABORT, 'a row was changed'); END
+"""
+_FROZEN_POSTGRESQL = """
+CREATE FUNCTION written_once() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'a row was changed'; END $$;
+CREATE TRIGGER written_once BEFORE UPDATE OR DELETE ON results
+FOR EACH ROW EXECUTE FUNCTION written_once();
+"""
+
+
+def freeze_results(store: Store) -> None:
+    """Have the database refuse whatever would change or remove a row."""
+    with store.engine.begin() as connection:
+        if store.engine.dialect.name == "postgresql":
+            connection.execute(text(_FROZEN_POSTGRESQL))
+        else:
+            for event in ("UPDATE", "DELETE"):
+                connection.execute(text(_FROZEN_SQLITE.format(event=event)))
+
+
+def store_of(client: Client) -> Store:
+    """The client's store, to look at all rows."""
+    return client._store
+
+
+def rows_of(client: Client, ids: Sequence[str], timeout: float = 60) -> list[Result]:
+    """The rows of these jobs, once each has one; and no row is of any other job."""
+    store = store_of(client)
+    wait_for(lambda: row_count(store) >= len(ids), timeout)
+    rows = store.results_of(ids)
+    assert len(set(ids)) == len(ids)
+    assert [each for each in ids if each not in rows] == [], "lost"
+    assert row_count(store) == len(ids), "rows that nobody asked for"
+    return [rows[each] for each in ids]
+
+
+def row_count(store: Store) -> int:
+    """How many rows there are."""
+    return sum(each.succeeded + each.failed for each in store.counts().values())
+
+
+def depth(broker: redis.Redis, queue: str = "scripted") -> dict[str, int]:
+    """How many jobs of the queue are where."""
+    return dict(queue_depths(broker, [queue])[queue])
+
+
+def wait_until_nothing_is_left(broker: redis.Redis, queue: str = "scripted") -> None:
+    """Wait until Redis knows of no job of the queue, and of nothing that kombu would have taken."""
+    keys = QueueKeys(queue)
+    mine = [*keys.lists, keys.messages, keys.attempts, keys.deadlines, keys.delayed]
+    wait_for(lambda: broker.exists(*mine) == 0)
+    assert not broker.exists("unacked")

@@ -1,0 +1,91 @@
+"""The writer: a group's rows into the database, whatever the database does meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event
+
+from celery.utils.log import get_logger
+
+from db.errors import ErrorCode, SchemaOutOfDate, ServiceUnavailable
+from db.failures import blames_rows
+from db.rows import ResultRow
+from db.store import Store
+from db.tables import Status
+from worker.stages.retry import retrying
+from worker.stages.stopwatch import Stopwatch
+
+logger = get_logger(__name__)
+
+_SLOW_SECONDS = 2  # a write takes milliseconds; one that hangs is a database that is away
+
+
+class RowWriter:
+    """Writes rows in groups; a database that is away, locked or full is waited for.
+
+    Where the database refuses a group for what a row of it holds, its halves are written, down to
+    the row at fault: that one is replaced by one that says so.
+
+    Parameters:
+        giving_up: when set, nothing is waited for any longer.
+    """
+
+    def __init__(self, store: Store, giving_up: Event) -> None:
+        self._store = store
+        self._giving_up = giving_up
+        self._failed = False
+        self._writing = Stopwatch()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the database is being waited for now; from any thread."""
+        return self._failed or self._writing.seconds > _SLOW_SECONDS
+
+    def write(self, rows: Sequence[ResultRow]) -> tuple[list[ResultRow], int]:
+        """Write them; returns the rows as they were written, and how many of them were new.
+
+        Raises:
+            tenacity.RetryError: it was given up; some may have been written.
+        """
+        try:
+            return list(rows), self._write(rows)
+        except Exception as error:
+            if not blames_rows(error):
+                raise
+            # The text of the error may quote the row.
+            logger.warning("the database refuses %d rows: %s", len(rows), type(error).__name__)
+        if len(rows) == 1:
+            refused = [_refused(rows[0])]
+            return refused, self._write(refused)
+        half = len(rows) // 2
+        first, new_first = self.write(rows[:half])
+        second, new_second = self.write(rows[half:])
+        return first + second, new_first + new_second
+
+    def _write(self, rows: Sequence[ResultRow]) -> int:
+        attempts = retrying(
+            ServiceUnavailable, SchemaOutOfDate, until=self._giving_up, on_wait=self._note_failure
+        )
+        try:
+            with self._writing:
+                return attempts(self._store.write_results, rows)
+        finally:
+            self._failed = False
+
+    def _note_failure(self) -> None:
+        self._failed = True
+
+
+def _refused(row: ResultRow) -> ResultRow:
+    return ResultRow(
+        **{
+            **row,
+            "status": Status.FAILED,
+            "label": None,
+            "score": None,
+            "scores": None,
+            "error_code": ErrorCode.UNSTORABLE,
+            "error_message": "the database refused what the model gave for this job alone; the "
+            "worker's log says why",
+        }
+    )
