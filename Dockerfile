@@ -34,7 +34,8 @@ RUN groupadd --gid 10001 labelmill \
         --shell /usr/sbin/nologin labelmill \
     && install --directory --owner labelmill --group labelmill /var/lib/labelmill/huggingface
 ENV HF_HOME=/var/lib/labelmill/huggingface \
-    HF_HUB_DISABLE_TELEMETRY=1
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    LABELMILL_CACHE_DIR=/var/lib/labelmill/huggingface/labelmill
 WORKDIR /srv/labelmill
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["labelmill"]

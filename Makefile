@@ -25,7 +25,7 @@ check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of com
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
-bench: $(READY)  ## Measure everything against its peers (about 20 minutes); PARTS="texts queue" for some
+bench: $(READY)  ## Measure everything against its peers (about 25 minutes); PARTS="texts queue" for some
 	$(BIN)/python -m bench $(PARTS)
 
 faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad input

@@ -10,7 +10,7 @@ from rich.console import Console
 from bench.report import Report, as_table
 
 #: Where JSON files and plots go.
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("bench-results")
 
 _WIDTH = 130  # of a log, which has none of its own
 

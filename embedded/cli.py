@@ -29,7 +29,7 @@ def up(
         Path, typer.Option(help="The folder under which images may lie.", file_okay=False)
     ] = Path(),
 ) -> None:
-    """Run Redis, a SQLite database and a worker here, until Ctrl-C.
+    """Run Redis, a SQLite database, a worker and the reconciler here, until Ctrl-C.
 
     Data, logs and addresses lie in .labelmill/ of this folder; there every other labelmill
     command, and Client(), finds its way by itself. With LABELMILL_DATABASE_URL set, that database

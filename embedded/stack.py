@@ -1,4 +1,4 @@
-"""A whole Labelmill on this machine: Redis, the database and workers, as child processes."""
+"""A whole Labelmill on this machine: Redis, the database, workers and the reconciler."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from producer.contract.queues import heartbeat_key
 _START_TIMEOUT_S = 180  # a worker imports torch and loads its models first
 _STOP_TIMEOUT_S = 60
 _LOOK_AGAIN_S = 0.1
+_RECONCILE_S = 60
 
 
 class Stack:
-    """Redis, a migrated database and workers that are ready, until :meth:`stop`.
+    """Redis, a migrated database, workers that are ready and a reconciler, until :meth:`stop`.
 
     Parameters:
         directory: where Redis keeps its data and the workers write their logs.
@@ -58,7 +59,7 @@ class Stack:
         }
         self._redis = RedisServer(directory / "redis", appendonly=appendonly)
         self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -82,36 +83,37 @@ class Stack:
             schema.upgrade(self._database_url)
             self._forget_heartbeats()
             for name in self._names:
-                self._workers[name] = self._spawn(name)
+                self._spawn(name, "worker", "--name", name)
+            self._spawn("reconciler", "reconcile", "--every", str(_RECONCILE_S))
             self._wait_ready()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop the workers in good order, then Redis."""
-        for process in self._workers.values():
+        """Stop the children in good order, then Redis."""
+        for process in self._children.values():
             process.send_signal(signal.SIGTERM)
-        for process in self._workers.values():
+        for process in self._children.values():
             if not exited_within(process, _STOP_TIMEOUT_S):
                 process.kill()
                 process.wait()
-        self._workers.clear()
+        self._children.clear()
         self._redis.stop()
 
     def log(self, name: str) -> Path:
-        """The log of a worker."""
+        """The log of a worker, or of the ``reconciler``."""
         return self._directory / f"{name.partition('@')[0]}.log"
 
     def watch(self) -> None:
-        """Return only by raising: when a worker has ended, or at a signal.
+        """Return only by raising: when a child has ended, or at a signal.
 
         Raises:
-            EmbeddedServerError: a worker has ended by itself.
+            EmbeddedServerError: a child has ended by itself.
         """
         while True:
             time.sleep(_LOOK_AGAIN_S)
-            self._check_workers()
+            self._check_children()
 
     def __enter__(self) -> Self:
         self.start()
@@ -125,10 +127,10 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "labelmill", "worker", "--name", name]
+    def _spawn(self, name: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", "labelmill", *arguments]
         with self.log(name).open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - our own program
+            self._children[name] = subprocess.Popen(  # noqa: S603 - our own program
                 [*launcher(None, parent_death(signal.SIGTERM)), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -148,14 +150,14 @@ class Stack:
             waiting = set(self._names)
             while waiting:
                 waiting -= {name for name in waiting if broker.exists(heartbeat_key(name))}
-                self._check_workers()
+                self._check_children()
                 if waiting and time.monotonic() > deadline:
                     name = waiting.pop()
                     raise EmbeddedServerError(f"{name} is not ready:\n{tail(self.log(name))}")
                 time.sleep(_LOOK_AGAIN_S)
 
-    def _check_workers(self) -> None:
-        for name, process in self._workers.items():
+    def _check_children(self) -> None:
+        for name, process in self._children.items():
             if process.poll() is not None:
                 raise EmbeddedServerError(
                     f"{name} ended with exit code {process.returncode}:\n{tail(self.log(name))}"

@@ -14,23 +14,30 @@ from worker.settings import WorkerSettings
 
 Check = Callable[[Sequence[str]], None]
 
+#: The stage of the Dockerfile that each manifest runs.
+IMAGES = {
+    "labelmill-migrate": "client",
+    "labelmill-reconciler": "client",
+    "labelmill-worker": "worker",
+}
+
 
 @pytest.fixture(scope="module")
 def manifests(root: Path) -> dict[str, Any]:
-    """The manifests by kind; there is one of each."""
+    """The manifests by name."""
     files = sorted((root / "deploy" / "kubernetes").glob("*.yaml"))
     documents = [each for file in files for each in YAML(typ="safe").load_all(file)]
-    found = {each["kind"]: each for each in documents}
+    found = {each["metadata"]["name"]: each for each in documents}
     assert len(found) == len(documents)
     return found
 
 
 @pytest.fixture(scope="module")
 def pod(manifests: dict[str, Any]) -> dict[str, Any]:
-    return manifests["Deployment"]["spec"]["template"]["spec"]
+    return manifests["labelmill-worker"]["spec"]["template"]["spec"]
 
 
-@pytest.fixture(scope="module", params=["Job", "Deployment"])
+@pytest.fixture(scope="module", params=IMAGES)
 def any_pod(request: pytest.FixtureRequest, manifests: dict[str, Any]) -> dict[str, Any]:
     return manifests[request.param]["spec"]["template"]["spec"]
 
@@ -74,8 +81,8 @@ def test_they_have_only_what_they_need(any_pod: dict[str, Any]) -> None:
 
 
 def test_the_images_are_stages(manifests: dict[str, Any], stages: dict[str, Any]) -> None:
-    for kind, target in {"Job": "client", "Deployment": "worker"}.items():
-        (container,) = manifests[kind]["spec"]["template"]["spec"]["containers"]
+    for name, target in IMAGES.items():
+        (container,) = manifests[name]["spec"]["template"]["spec"]["containers"]
         assert container["image"].split("/")[-1].startswith(f"labelmill-{target}:")
         assert target in stages
 
@@ -98,7 +105,7 @@ def test_the_models_can_be_read(
         Path(each["value"]) for each in container["env"] if each["name"].endswith("MODELS_FILE")
     ]
     (mount,) = [each for each in container["volumeMounts"] if each["name"] == "models"]
-    content = manifests["ConfigMap"]["data"][file.name]
+    content = manifests["labelmill-models"]["data"][file.name]
     (tmp_path / file.name).write_text(content)
 
     assert str(file.parent) == mount["mountPath"]
