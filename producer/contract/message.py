@@ -138,6 +138,9 @@ def decode(raw: bytes) -> Message:
         )
     except JobError as error:
         return Message(job_id or _derived_id(raw), None, error)
+    except Exception:
+        # Whatever else it is, it must not end the worker that reads it, and then the next one.
+        return Message(job_id or _derived_id(raw), None, _invalid("it is damaged"))
 
 
 def _derived_id(raw: bytes) -> str:
@@ -184,7 +187,7 @@ def _json_object(raw: bytes, what: str) -> dict[str, Any]:
 def _json(text: str | bytes, what: str) -> Any:
     try:
         return from_json(text, cache_strings="keys")
-    except ValueError:
+    except (ValueError, TypeError):
         # It is the faster parser and the stricter one: it refuses lone surrogates, deep nesting
         # and UTF-16, which Celery's clients may write.
         pass

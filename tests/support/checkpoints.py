@@ -370,6 +370,34 @@ TEXT_FAMILIES = {
             "eos_token_id": 0,
         },
     ),
+    # Its window is in its mask alone.
+    "qwen2_moe": _TextFamily(
+        _gpt2_tokenizer,
+        {
+            **_SMALL,
+            "num_key_value_heads": 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+            "max_position_embeddings": MAX_LENGTH,
+            "use_sliding_window": True,
+            "sliding_window": 8,
+            "max_window_layers": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+        },
+    ),
+    # Scales all tokens of a sequence by how many of them are masked.
+    "esm": _TextFamily(
+        _roberta_tokenizer,
+        {
+            **_SMALL,
+            "max_position_embeddings": MAX_LENGTH + 2,
+            "mask_token_id": 4,
+            "token_dropout": True,
+        },
+    ),
     "llama": _TextFamily(
         _gpt2_tokenizer,
         {

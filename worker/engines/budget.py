@@ -99,7 +99,7 @@ class BudgetFile:
     def read(self, key: str) -> int | None:
         """The budget under a key, if there is one."""
         budget = self._content().get(key)
-        return budget if isinstance(budget, int) and budget > 0 else None
+        return budget if type(budget) is int and budget > 0 else None
 
     def write(self, key: str, budget: int) -> None:
         """Keep a budget; workers that write at once do not damage the file."""
@@ -115,6 +115,6 @@ class BudgetFile:
     def _content(self) -> dict[str, object]:
         try:
             content = json.loads(self._path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}

@@ -105,7 +105,8 @@ class PackedModel:
         self._first_position = first_position
         self._pooling = pooling
         self._upload = upload
-        self._padding = model.config.pad_token_id
+        # Of a composite model, whose parts have configurations of their own, the text's.
+        self._padding = getattr(model.config.get_text_config(), "pad_token_id", None)
         trunk = model.base_model
         # The pooler of a model like BERT is part of its trunk: what comes before it is hooked.
         encoder = getattr(trunk, "encoder", getattr(trunk, "transformer", trunk))

@@ -38,6 +38,7 @@ _WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z, 0 1 2 3 4 5 6 7 8
 _PROBES = ["a", "b c d e f g h.", _WORDS, _WORDS * 8]
 _DEFAULT_BUDGET = 4096
 _BUDGETS = [256 << step for step in range(10)]  # to 131,072 tokens
+_SPECIAL_TOKENS = 16  # of a probe; some tokenizers have hundreds
 # Lengths, in tokens, of the texts that a budget is measured with.
 _SAMPLE_LENGTHS = [100, 70, 50, 35, 20]
 
@@ -61,7 +62,8 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         if spec.compile:
             self._model.compile(dynamic=True)  # one program for passes of all sizes
         self._tokenizer = checkpoint.load_tokenizer(spec)
-        self._tokenize = BatchTokenizer(self._tokenizer, _max_length(self._tokenizer, self._model))
+        self._max_length = _max_length(self._tokenizer, self._model)
+        self._tokenize = BatchTokenizer(self._tokenizer, self._max_length)
         self._decoder = LabelDecoder(self._model.config)
         self._options = {"use_cache": False} if hasattr(self._model.config, "use_cache") else {}
         self._upload = Upload(device)
@@ -69,7 +71,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self.revision = checkpoint.weights_revision(spec)
         self.budget = PassBudget(spec.token_budget or _DEFAULT_BUDGET)
         self._run: Callable[[Sequence[Encoding]], torch.Tensor] = self._run_padded
-        self.layout = self._choose_layout()
+        self.layout = self._choose_layout(self._probes())
         logger.info("%s runs texts %s", spec.checkpoint, self.layout.value)
 
     def calibrate(self, remembered: BudgetFile) -> None:
@@ -113,20 +115,42 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self.budget.shrink(_tokens(texts, self.layout))
         return self.forward(texts)
 
-    def _choose_layout(self) -> Layout:
-        probes = self._tokenize(_PROBES)
-        try:
-            alone = torch.cat([self._run_padded([each]) for each in probes])
-        except Exception as error:
+    def _probes(self) -> list[Encoding]:
+        """Texts of several lengths, one of them with special tokens within, that the model reads.
+
+        Raises:
+            ModelLoadError: it reads none of them.
+        """
+        special = " ".join(map(str, self._tokenizer.all_special_tokens[:_SPECIAL_TOKENS]))
+        probes = []
+        failure = "no tokens"
+        for each in self._tokenize([*_PROBES, f"a {special} b c"]):
+            if not each["input_ids"]:
+                continue
+            try:
+                self._run_padded([each])
+            except Exception as error:  # some models refuse what is very short
+                failure = type(error).__name__
+            else:
+                probes.append(each)
+        if not probes:
+            advice = "" if self._model.dtype == torch.float32 else "; try dtype = 'float32'"
             raise ModelLoadError(
                 f"{self.spec.checkpoint} cannot run on {self.device} as {self._model.dtype} "
-                f"({type(error).__name__}); try dtype = 'float32'"
-            ) from error
-        if self._can_pack(probes, alone):
-            return Layout.PACKED
-        if self._answers(self._run_padded, probes, alone):
-            return Layout.PADDED
-        if self._answers(self._run_padded, probes[-1:] * 2, alone[[-1, -1]]):
+                f"({failure}){advice}"
+            )
+        return probes
+
+    def _choose_layout(self, probes: Sequence[Encoding]) -> Layout:
+        alone = torch.cat([self._run_padded([each]) for each in probes])
+        longest = max(probes, key=lambda probe: len(probe["input_ids"]))
+        twice = self._run_padded([longest])[[0, 0]]
+        if not _depends_on_the_longest(self._model, self._max_length):
+            if self._can_pack(probes, alone):
+                return Layout.PACKED
+            if self._answers(self._run_padded, probes, alone):
+                return Layout.PADDED
+        if self._answers(self._run_padded, [longest] * 2, twice):
             return Layout.EQUAL
         return Layout.ALONE
 
@@ -136,6 +160,10 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
             return False  # a pack's attention is a loop, which a compiler takes apart
         if model.device.type == "cuda" and model.dtype == torch.float32:
             return False  # varlen_attn takes half precision only; a launch a text is slower
+        window = getattr(model.config.get_text_config(), "sliding_window", None)
+        seen = max(len(probe["input_ids"]) for probe in probes)
+        if window is not None and seen <= window < (self._max_length or _NO_LIMIT):
+            return False  # some models keep it in their mask alone, and no probe would show that
         packed = pack_model(
             model,
             _first_position(model),
@@ -191,6 +219,21 @@ def _tokens(texts: Sequence[Encoding], layout: Layout) -> int:
     """How much of a budget one pass over the texts takes."""
     lengths = [len(text["input_ids"]) for text in texts]
     return sum(lengths) if layout is Layout.PACKED else max(lengths) * len(lengths)
+
+
+def _depends_on_the_longest(model: PreTrainedModel, max_length: int | None) -> bool:
+    """Whether a text's scores depend on the longest text of its pass.
+
+    So it is with ``longrope``: past a length, all of a pass have other frequencies.
+    """
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    original = rope.get("original_max_position_embeddings") or getattr(
+        config, "original_max_position_embeddings", None
+    )
+    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
+    is_long = any(each.get("rope_type") == "longrope" for each in kinds)
+    return is_long and (original is None or original < (max_length or _NO_LIMIT))
 
 
 def _no_tokens() -> JobError:

@@ -52,19 +52,12 @@ class Doorbell:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        names = {self._socket_of_peek(name): name for name in lists}
-        ready = wait_readable([self._rung, *names], timeout)
-        if self._rung in ready:
-            with suppress(BlockingIOError):
-                while self._rung.recv(1024):
-                    pass
-        for each, name in names.items():
-            if each in ready:
-                self._read_answer(name)
-            elif time.monotonic() > self._overdue[name]:
-                self._disconnect(name)
-                raise redis.TimeoutError("a peek did not end in its time")
-        return ready == [self._rung]
+        try:
+            return self._wait(lists, timeout)
+        except (redis.RedisError, OSError):
+            # What ended one connection has most likely ended all: each would raise in its turn.
+            self._disconnect()
+            raise
 
     def ring(self) -> None:
         """End a :meth:`wait` under way, or the next one; from any thread."""
@@ -74,10 +67,25 @@ class Doorbell:
 
     def close(self) -> None:
         """Give up the connections."""
-        for name in list(self._connections):
-            self._disconnect(name)
+        self._disconnect()
         self._ringer.close()
         self._rung.close()
+
+    def _wait(self, lists: Iterable[str], timeout: float) -> bool:
+        names = {self._socket_of_peek(name): name for name in lists}
+        ready = wait_readable([self._rung, *names], timeout)
+        if self._rung in ready:
+            with suppress(BlockingIOError):
+                while self._rung.recv(1024):
+                    pass
+        for each, name in names.items():
+            if each in ready:
+                # Once this is read there is nothing more in any buffer: one command, one answer.
+                self._connections[name].read_response()
+                del self._overdue[name]
+            elif time.monotonic() > self._overdue[name]:
+                raise redis.TimeoutError("a peek did not end in its time")
+        return ready == [self._rung]
 
     def _socket_of_peek(self, name: str) -> socket.socket:
         """The socket on which the list's peek will answer; sends the peek unless it is pending."""
@@ -85,24 +93,13 @@ class Doorbell:
             self._connections[name] = self._pool.make_connection()
         connection = self._connections[name]
         if name not in self._overdue:
-            try:
-                connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", _PEEK_SECONDS)
-            except (redis.RedisError, OSError):
-                self._disconnect(name)
-                raise
+            connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", _PEEK_SECONDS)
             self._overdue[name] = time.monotonic() + _PEEK_SECONDS + _ANSWER_SECONDS
         peeking: socket.socket = connection._sock  # redis-py has no other way to it
         return peeking
 
-    def _read_answer(self, name: str) -> None:
-        # Once this is read there is nothing more in any buffer: one command, one answer.
-        try:
-            self._connections[name].read_response()
-        except (redis.RedisError, OSError):
-            self._disconnect(name)
-            raise
-        del self._overdue[name]
-
-    def _disconnect(self, name: str) -> None:
-        self._overdue.pop(name, None)
-        self._connections.pop(name).disconnect()
+    def _disconnect(self) -> None:
+        for connection in self._connections.values():
+            connection.disconnect()
+        self._connections.clear()
+        self._overdue.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 
 from worker.engines.load import AnyEngine
@@ -56,7 +56,12 @@ class ForwardStage:
         outputs = once(
             partial(isolate, self._engines[model].forward),
             [leased.input for leased in jobs],
-            [leased.job.content for leased in jobs],
+            [_identity(leased) for leased in jobs],
         )
         for leased, output in zip(jobs, outputs, strict=True):
             leased.input, leased.output, leased.group_size = None, output, len(jobs)
+
+
+def _identity(leased: LeasedJob) -> Hashable:
+    """Equal for equal inputs; the file of an image may have changed since it was last read."""
+    return leased.job.text if leased.job.text is not None else id(leased.input)

@@ -35,7 +35,7 @@ from worker.leases import Leases
 
 GRACE = 60.0
 HOUR = timedelta(hours=1)
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC)  # when this module was read
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def a_job(job_id: str, age: timedelta = HOUR, **changes: Any) -> JobRow:
         priority=0,
         eta=None,
         expires_at=None,
-        enqueued_at=NOW - age,
+        enqueued_at=datetime.now(UTC) - age,  # not NOW: the tests before may take minutes
     )
     return row | changes  # type: ignore[return-value]
 

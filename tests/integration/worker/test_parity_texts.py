@@ -41,7 +41,8 @@ TEXTS = [
 #: How texts of a family share a pass; what is not named here has an attention of its own.
 LAYOUTS = {
     **dict.fromkeys(TEXT_FAMILIES, Layout.PACKED),
-    **dict.fromkeys(["deberta-v2", "mpnet", "ibert"], Layout.PADDED),
+    **dict.fromkeys(["deberta-v2", "mpnet", "ibert", "esm"], Layout.PADDED),
+    "qwen2_moe": Layout.ALONE,  # and it has no padding token
     **dict.fromkeys(["convbert", "fnet", "mobilebert", "nystromformer", "yoso"], Layout.EQUAL),
 }
 
@@ -112,6 +113,56 @@ def test_gpt2_may_pad_with_its_end_of_text(tmp_path: Path) -> None:
     ours = answers(text_engine(folder), text_jobs(TEXTS))
 
     assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in TEXTS])
+
+
+def test_masks_in_one_text_change_no_other(tmp_path: Path) -> None:
+    folder = save_text_checkpoint(tmp_path, "esm", token_dropout=True)
+    pipeline = text_pipeline(folder)
+    texts = ["I love this shop!", "<mask> <mask> <mask>", "a <mask> b", "Where is it?"]
+
+    ours = answers(text_engine(folder), text_jobs(texts))
+
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in texts])
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen2_moe"])
+def test_a_window_longer_than_any_probe_is_kept(family: str, tmp_path: Path) -> None:
+    folder = save_text_checkpoint(
+        tmp_path, family, max_length=1200, max_position_embeddings=1200, sliding_window=900
+    )
+    pipeline = text_pipeline(folder)
+    texts = [OVER_LONG * 4, "I love this shop!"]
+
+    ours = answers(text_engine(folder), text_jobs(texts))
+
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in texts])
+
+
+def test_a_long_neighbour_changes_no_frequencies(tmp_path: Path) -> None:
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [1.0, 3.0, 5.0, 9.0],
+        "original_max_position_embeddings": 60,
+        "factor": 4.0,
+    }
+    folder = save_text_checkpoint(
+        tmp_path,
+        "llama",
+        pad_token="<|padding|>",
+        max_length=240,
+        max_position_embeddings=240,
+        rope_parameters=rope,
+    )
+    pipeline = text_pipeline(folder)
+    engine = text_engine(folder)
+    texts = [OVER_LONG, "I love this shop!", OVER_LONG[:100]]
+
+    ours = answers(engine, text_jobs(texts))
+
+    assert engine.layout is Layout.EQUAL
+    assert_same(ours, [pipeline(text, top_k=None, truncation=True) for text in texts])
 
 
 def test_a_head_that_reads_the_mean_of_a_text_is_packed(tmp_path: Path) -> None:

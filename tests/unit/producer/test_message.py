@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import ErrorCode
+from producer.contract import message
 from producer.contract.job import TASK_NAME, parse_job
 from producer.contract.message import Message, _json, body, decode, encode, headers
 
@@ -174,3 +175,33 @@ def test_deep_nesting_is_refused_and_not_recursed_into() -> None:
     message = decode(raw)
     assert message.error is not None
     assert message.error.code is ErrorCode.INVALID_MESSAGE
+
+
+def test_a_lone_surrogate_in_a_body_that_is_not_encoded_ends_no_worker() -> None:
+    raw = json.dumps(
+        {
+            "body": '[[], {"text": "\ud800"}, {}]',
+            "content-type": "application/json",
+            "headers": {"id": "a", "task": TASK_NAME},
+            "properties": {"body_encoding": "utf-8"},
+        }
+    ).encode()
+
+    read = message.decode(raw)
+
+    assert read.id == "a"
+    assert read.job is not None
+    assert read.job.text == "\ud800"
+
+
+def test_what_nobody_thought_of_is_an_error_of_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(message, "_kwargs", lambda envelope: 1 / 0)
+    raw = json.dumps({"headers": {"id": "a", "task": TASK_NAME}}).encode()
+
+    read = message.decode(raw)
+
+    assert read.id == "a"
+    assert read.error is not None
+    assert read.error.code is ErrorCode.INVALID_MESSAGE
