@@ -71,11 +71,15 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self.revision = checkpoint.weights_revision(spec)
         self.budget = PassBudget(spec.token_budget or _DEFAULT_BUDGET)
         self._run: Callable[[Sequence[Encoding]], torch.Tensor] = self._run_padded
-        self.layout = self._choose_layout(self._probes())
+        probes = self._probes()
+        self._sample = max(probes, key=lambda probe: len(probe["input_ids"]))
+        self.layout = self._choose_layout(probes)
         logger.info("%s runs texts %s", spec.checkpoint, self.layout.value)
 
     def calibrate(self, remembered: BudgetFile) -> None:
         """Set the budget to what was the fastest on this device, now or when it was remembered."""
+        if self.layout is Layout.ALONE:
+            return
         key = f"{checkpoint.weights_key(self.revision, self._model)}, {self.layout.name.lower()}"
         self.budget = remembered.budget(key, lambda: calibrate(self._seconds, _BUDGETS))
 
@@ -143,14 +147,13 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
 
     def _choose_layout(self, probes: Sequence[Encoding]) -> Layout:
         alone = torch.cat([self._run_padded([each]) for each in probes])
-        longest = max(probes, key=lambda probe: len(probe["input_ids"]))
-        twice = self._run_padded([longest])[[0, 0]]
+        twice = self._run_padded([self._sample])[[0, 0]]
         if not _depends_on_the_longest(self._model, self._max_length):
             if self._can_pack(probes, alone):
                 return Layout.PACKED
             if self._answers(self._run_padded, probes, alone):
                 return Layout.PADDED
-        if self._answers(self._run_padded, [longest] * 2, twice):
+        if self._answers(self._run_padded, [self._sample] * 2, twice):
             return Layout.EQUAL
         return Layout.ALONE
 
@@ -161,7 +164,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         if model.device.type == "cuda" and model.dtype == torch.float32:
             return False  # varlen_attn takes half precision only; a launch a text is slower
         window = getattr(model.config.get_text_config(), "sliding_window", None)
-        seen = max(len(probe["input_ids"]) for probe in probes)
+        seen = len(self._sample["input_ids"])
         if window is not None and seen <= window < (self._max_length or _NO_LIMIT):
             return False  # some models keep it in their mask alone, and no probe would show that
         packed = pack_model(
@@ -205,10 +208,10 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
 
     def _seconds(self, tokens: int) -> float:
         """How long a pass over texts with that many tokens takes."""
-        words = self._tokenize([_WORDS * 8])[0]
+        lengths = _SAMPLE_LENGTHS[:1] if self.layout is Layout.EQUAL else _SAMPLE_LENGTHS
         texts: list[Encoding] = []
-        for length in cycle(_SAMPLE_LENGTHS):
-            texts.append({name: values[:length] for name, values in words.items()})
+        for length in cycle(lengths):
+            texts.append({name: values[:length] for name, values in self._sample.items()})
             if _tokens(texts, self.layout) >= tokens:
                 break
         texts.sort(key=lambda text: len(text["input_ids"]), reverse=True)

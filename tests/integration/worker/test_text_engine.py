@@ -10,7 +10,7 @@ import torch
 
 from db.errors import ErrorCode, JobError
 from tests.support.answers import ALL, answers, assert_same, text_engine, text_jobs
-from tests.support.checkpoints import save_text_checkpoint
+from tests.support.checkpoints import TEXT_FAMILIES, save_text_checkpoint
 from worker.engines.budget import BudgetFile
 from worker.engines.text import TextEngine
 from worker.engines.tokens import Encoding
@@ -102,6 +102,16 @@ def test_a_budget_is_measured_once_for_a_model_and_a_device(tmp_path: Path) -> N
     assert again.budget.size == 77
     assert other.budget.size != 77
     assert len(answers(other, text_jobs(TEXTS), ALL)) == len(TEXTS)
+
+
+@pytest.mark.parametrize("family", TEXT_FAMILIES)
+def test_every_layout_can_be_measured(family: str, tmp_path: Path) -> None:
+    engine = text_engine(save_text_checkpoint(tmp_path / family, family))
+    before = answers(engine, text_jobs(TEXTS))
+
+    engine.calibrate(BudgetFile(tmp_path / "budgets.json"))
+
+    assert_same(answers(engine, text_jobs(TEXTS)), before)
 
 
 def test_what_the_memory_taught_is_remembered(
