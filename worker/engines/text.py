@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from typing import cast
 
@@ -14,16 +14,17 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from db.errors import ErrorCode, JobError, ModelLoadError
+from db.errors import ErrorCode, JobError
 from db.tables import LabelScore
 from producer.contract.catalog import ModelSpec
 from producer.contract.job import Job
 from worker.engines import checkpoint
+from worker.engines.arrange import PROBES, arrange
 from worker.engines.base import Engine
 from worker.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
 from worker.engines.labels import LabelDecoder
-from worker.engines.packed import pack_model
 from worker.engines.packing import Layout, pack
+from worker.engines.padded import PaddedModel
 from worker.engines.tokens import BatchTokenizer, Encoding
 from worker.engines.transfer import Upload
 from worker.stages.isolate import isolate
@@ -32,10 +33,6 @@ logger = get_logger(__name__)
 
 # A tokenizer that knows no limit says so with a very large number.
 _NO_LIMIT = 1_000_000
-# Of different lengths in any tokenizer; one is long, so that a model whose tokens look no further
-# than a window is seen to do so.
-_WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z, 0 1 2 3 4 5 6 7 8 9. "
-_PROBES = ["a", "b c d e f g h.", _WORDS, _WORDS * 8]
 _DEFAULT_BUDGET = 4096
 _BUDGETS = [256 << step for step in range(10)]  # to 131,072 tokens
 _SPECIAL_TOKENS = 16  # of a probe; some tokenizers have hundreds
@@ -47,8 +44,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
     """``text-classification`` with any ``AutoModelForSequenceClassification``.
 
     Attributes:
-        layout: how texts share a pass; the first of them with which the model gives the answers
-            that it gives to each text alone.
+        layout: how texts share a pass.
         budget: how many tokens a pass takes, padding included.
 
     Raises:
@@ -65,15 +61,26 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self._max_length = _max_length(self._tokenizer, self._model)
         self._tokenize = BatchTokenizer(self._tokenizer, self._max_length)
         self._decoder = LabelDecoder(self._model.config)
-        self._options = {"use_cache": False} if hasattr(self._model.config, "use_cache") else {}
-        self._upload = Upload(device)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
         self.budget = PassBudget(spec.token_budget or _DEFAULT_BUDGET)
-        self._run: Callable[[Sequence[Encoding]], torch.Tensor] = self._run_padded
-        probes = self._probes()
+        special = " ".join(map(str, self._tokenizer.all_special_tokens[:_SPECIAL_TOKENS]))
+        probes = self._tokenize([*PROBES, f"a {special} b c"])
         self._sample = max(probes, key=lambda probe: len(probe["input_ids"]))
-        self.layout = self._choose_layout(probes)
+        upload = Upload(device)
+        arrangement = arrange(
+            self._model,
+            PaddedModel(self._model, self._tokenizer, upload),
+            upload,
+            probes,
+            first_position=_first_position(self._model),
+            max_length=self._max_length,
+            # A pack's attention is a loop, which a compiler takes apart. On CUDA packs are run by
+            # varlen_attn, which takes half precision only.
+            may_pack=not spec.compile
+            and (device.type != "cuda" or self._model.dtype != torch.float32),
+        )
+        self.layout, self._run = arrangement.layout, arrangement.run
         logger.info("%s runs texts %s", spec.checkpoint, self.layout.value)
 
     def calibrate(self, remembered: BudgetFile) -> None:
@@ -119,93 +126,6 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self.budget.shrink(_tokens(texts, self.layout))
         return self.forward(texts)
 
-    def _probes(self) -> list[Encoding]:
-        """Texts of several lengths, one of them with special tokens within, that the model reads.
-
-        Raises:
-            ModelLoadError: it reads none of them.
-        """
-        special = " ".join(map(str, self._tokenizer.all_special_tokens[:_SPECIAL_TOKENS]))
-        probes = []
-        failure = "no tokens"
-        for each in self._tokenize([*_PROBES, f"a {special} b c"]):
-            if not each["input_ids"]:
-                continue
-            try:
-                self._run_padded([each])
-            except Exception as error:  # some models refuse what is very short
-                failure = type(error).__name__
-            else:
-                probes.append(each)
-        if not probes:
-            advice = "" if self._model.dtype == torch.float32 else "; try dtype = 'float32'"
-            raise ModelLoadError(
-                f"{self.spec.checkpoint} cannot run on {self.device} as {self._model.dtype} "
-                f"({failure}){advice}"
-            )
-        return probes
-
-    def _choose_layout(self, probes: Sequence[Encoding]) -> Layout:
-        alone = torch.cat([self._run_padded([each]) for each in probes])
-        twice = self._run_padded([self._sample])[[0, 0]]
-        if not _depends_on_the_longest(self._model, self._max_length):
-            if self._can_pack(probes, alone):
-                return Layout.PACKED
-            if self._answers(self._run_padded, probes, alone):
-                return Layout.PADDED
-        if self._answers(self._run_padded, [self._sample] * 2, twice):
-            return Layout.EQUAL
-        return Layout.ALONE
-
-    def _can_pack(self, probes: Sequence[Encoding], alone: torch.Tensor) -> bool:
-        model = self._model
-        if self.spec.compile:
-            return False  # a pack's attention is a loop, which a compiler takes apart
-        if model.device.type == "cuda" and model.dtype == torch.float32:
-            return False  # varlen_attn takes half precision only; a launch a text is slower
-        window = getattr(model.config.get_text_config(), "sliding_window", None)
-        seen = len(self._sample["input_ids"])
-        if window is not None and seen <= window < (self._max_length or _NO_LIMIT):
-            return False  # some models keep it in their mask alone, and no probe would show that
-        packed = pack_model(
-            model,
-            _first_position(model),
-            self._upload,
-            lambda packed: self._answers(packed, probes, alone),
-        )
-        if packed is None:
-            return False
-        self._run = torch.inference_mode()(packed)
-        return True
-
-    def _answers(
-        self,
-        run: Callable[[Sequence[Encoding]], torch.Tensor],
-        probes: Sequence[Encoding],
-        expected: torch.Tensor,
-    ) -> bool:
-        """Whether a pass over the probes gives the expected logits (shape ``[probes, labels]``)."""
-        try:
-            with torch.inference_mode():
-                logits = run(probes)
-        except Exception:
-            return False
-        # Of float32 the promise: a score's error is at most a quarter of its logit's.
-        tolerance = 4e-5 if self._model.dtype == torch.float32 else 5e-2
-        if logits.shape != expected.shape:
-            return False
-        error = (logits - expected).abs().max()
-        return bool(error <= tolerance * expected.abs().max().clamp(min=1))
-
-    @torch.inference_mode()
-    def _run_padded(self, inputs: Sequence[Encoding]) -> torch.Tensor:
-        if len({len(item["input_ids"]) for item in inputs}) == 1:
-            batch = {name: torch.tensor([item[name] for item in inputs]) for name in inputs[0]}
-        else:
-            batch = dict(self._tokenizer.pad(list(inputs), padding=True, return_tensors="pt"))
-        on_device = {name: self._upload(tensor) for name, tensor in batch.items()}
-        return cast("torch.Tensor", self._model(**on_device, **self._options).logits)
-
     def _seconds(self, tokens: int) -> float:
         """How long a pass over texts with that many tokens takes."""
         lengths = _SAMPLE_LENGTHS[:1] if self.layout is Layout.EQUAL else _SAMPLE_LENGTHS
@@ -222,21 +142,6 @@ def _tokens(texts: Sequence[Encoding], layout: Layout) -> int:
     """How much of a budget one pass over the texts takes."""
     lengths = [len(text["input_ids"]) for text in texts]
     return sum(lengths) if layout is Layout.PACKED else max(lengths) * len(lengths)
-
-
-def _depends_on_the_longest(model: PreTrainedModel, max_length: int | None) -> bool:
-    """Whether a text's scores depend on the longest text of its pass.
-
-    So it is with ``longrope``: past a length, all of a pass have other frequencies.
-    """
-    config = model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
-    original = rope.get("original_max_position_embeddings") or getattr(
-        config, "original_max_position_embeddings", None
-    )
-    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
-    is_long = any(each.get("rope_type") == "longrope" for each in kinds)
-    return is_long and (original is None or original < (max_length or _NO_LIMIT))
 
 
 def _no_tokens() -> JobError:
