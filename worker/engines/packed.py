@@ -15,29 +15,23 @@ mixes tokens in any other way answers differently.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
-from torch.nn.attention.varlen import varlen_attn
-from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.hooks import RemovableHandle
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
+from worker.engines.attention import ATTENTION, PackedTexts, current
 from worker.engines.tokens import Encoding
 from worker.engines.transfer import Upload
 
-_ATTENTION = "labelmill_packed"
 # What the projections to keys and values are called.
 _KEYS = ("key", "k_lin", "k_proj")
 _VALUES = ("value", "v_lin", "v_proj")
-# Some models hand all that they do not know on to their attention, which takes no notice.
-_INPUTS = {"position_ids", "token_type_ids"}
 
 
 class Pooling(Enum):
@@ -47,27 +41,6 @@ class Pooling(Enum):
     FIRST = "the first token's"
     MEAN = "the mean of its tokens'"
     LAST = "the last token's"
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """Where each text of a pack lies.
-
-    Attributes:
-        lengths: in tokens; int64, shape ``[texts]``.
-        bounds: where each begins, and where the last ends; int32, shape ``[texts + 1]``.
-        longest: the greatest of the lengths.
-        runs: start, length and number of neighbours that are of one length.
-    """
-
-    lengths: torch.Tensor
-    bounds: torch.Tensor
-    longest: int
-    runs: list[tuple[int, int, int]]
-
-
-# What the model runs on now: transformers has no way to hand it through every architecture.
-_pack = threading.local()
 
 
 def pack_model(
@@ -84,8 +57,8 @@ def pack_model(
         is_right: whether the answers are those that the model gives to each text alone.
     """
     own_attention = model.config._attn_implementation
-    model.set_attn_implementation(_ATTENTION)
-    if model.config._attn_implementation == _ATTENTION:
+    model.set_attn_implementation(ATTENTION)
+    if model.config._attn_implementation == ATTENTION:
         for pooling in Pooling:
             packed = PackedModel(model, first_position, pooling, upload)
             if is_right(packed):
@@ -135,17 +108,12 @@ class PackedModel:
         )
         lengths = [len(text["input_ids"]) for text in texts]
         bounds = [0, *accumulate(lengths)]
-        _pack.texts = _Texts(
-            self._upload(torch.tensor(lengths)),
-            self._upload(torch.tensor(bounds, dtype=torch.int32)),
-            max(lengths),
-            _runs(lengths),
-        )
-        _pack.keys = _pack.values = None
+        current.texts = PackedTexts.of(lengths, self._upload)
+        current.keys = current.values = None
         try:
             return self._logits(inputs, texts, bounds)
         finally:
-            vars(_pack).clear()  # it held tensors of the pass
+            vars(current).clear()  # it held tensors of the pass
 
     def _logits(
         self, inputs: dict[str, torch.Tensor], texts: Sequence[Encoding], bounds: Sequence[int]
@@ -180,7 +148,7 @@ class PackedModel:
 
     def _one_row_a_text(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
         hidden = output.last_hidden_state[0]
-        texts: _Texts = _pack.texts
+        texts: PackedTexts = current.texts
         if self._pooling is Pooling.FIRST_NARROW:
             output.last_hidden_state = hidden.unsqueeze(1)
         elif self._pooling is Pooling.FIRST:
@@ -194,9 +162,9 @@ class PackedModel:
 def _narrow_last_layer(encoder: torch.nn.Module) -> list[RemovableHandle]:
     """Let the last layer see the first rows of the texts only, but for its keys and values.
 
-    Those are computed of all tokens and handed to :func:`_attend` beside the layer, which gets
-    what it expects: as many keys and values as it has rows. Where a layer has no such parts,
-    nothing is narrowed.
+    Those are computed of all tokens and handed to the attention beside the layer, which gets what
+    it expects: as many keys and values as it has rows. Where a layer has no such parts, nothing is
+    narrowed.
     """
     layers = [child for child in encoder.children() if isinstance(child, torch.nn.ModuleList)]
     last = layers[0][-1] if layers else encoder
@@ -213,126 +181,9 @@ def _narrow_last_layer(encoder: torch.nn.Module) -> list[RemovableHandle]:
 
 
 def _take_first_rows(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    _pack.hidden = args[0]
-    return (_pack.hidden[:, _pack.texts.bounds[:-1]], *args[1:])
+    current.hidden = args[0]
+    return (current.hidden[:, current.texts.bounds[:-1]], *args[1:])
 
 
 def _of_all_tokens(kept: str, projection: Any, *_: Any) -> None:
-    setattr(_pack, kept, projection.forward(_pack.hidden))
-
-
-def _runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-    runs, start = [], 0
-    for length, group in groupby(lengths):
-        number = len(list(group))
-        runs.append((start, length, number))
-        start += length * number
-    return runs
-
-
-def _attend(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of each text to itself, as an attention function of transformers.
-
-    Parameters:
-        query: shape ``[1, heads, rows, width]``; the rows are all tokens, or, in a narrowed last
-            layer, the first of each text.
-        key: shape ``[1, heads, tokens, width]``; there may be fewer heads than of queries.
-        sliding_window: how far a token sees, itself included; to both sides, unless causal.
-
-    Returns:
-        shape ``[1, rows, heads, width]``, and no weights.
-
-    Raises:
-        NotImplementedError: the attention does something more.
-    """
-    biases = [name for name, value in options.items() if torch.is_tensor(value)]
-    if attention_mask is not None or softcap or not _INPUTS.issuperset(biases):
-        raise NotImplementedError("this attention has a mask, a bias or a cap of its own")
-    causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-    texts: _Texts = _pack.texts
-    narrow = _pack.keys is not None
-    if narrow:
-        if causal or sliding_window is not None:
-            raise NotImplementedError("the first token does not see its whole text")
-        heads, width = query.shape[1], query.shape[3]
-        key, value = (
-            each.unflatten(2, (heads, width)).transpose(1, 2) for each in (_pack.keys, _pack.values)
-        )
-    if query.is_cuda and query.dtype != torch.float32:
-        return _attend_on_cuda(query, key, value, texts, scaling, causal, sliding_window), None
-    attended = query.new_empty(query.shape[2], query.shape[1], value.shape[3])
-    first_row = 0
-    for start, length, number in texts.runs:
-        rows = 1 if narrow else length
-        windowed = sliding_window is not None and length > sliding_window
-        part = scaled_dot_product_attention(
-            _side_by_side(query, first_row, rows, number),
-            _side_by_side(key, start, length, number),
-            _side_by_side(value, start, length, number),
-            attn_mask=_window(length, sliding_window, causal, query.device) if windowed else None,
-            is_causal=causal and not windowed,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        attended[first_row : first_row + number * rows] = part.transpose(1, 2).flatten(0, 1)
-        first_row += number * rows
-    return attended[None], None
-
-
-def _attend_on_cuda(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    texts: _Texts,
-    scaling: float | None,
-    causal: bool,
-    sliding_window: int | None,
-) -> torch.Tensor:
-    """All texts in one kernel; shapes as :func:`_attend` has them."""
-    narrow = query.shape[2] != key.shape[2]
-    q, k, v = (each[0].transpose(0, 1).contiguous() for each in (query, key, value))
-    reach = -1 if sliding_window is None else sliding_window - 1
-    attended = varlen_attn(
-        q,
-        k,
-        v,
-        torch.arange(len(texts.bounds)).to(texts.bounds) if narrow else texts.bounds,
-        texts.bounds,
-        1 if narrow else texts.longest,
-        texts.longest,
-        scale=scaling,
-        window_size=(reach, 0 if causal else reach),
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return cast("torch.Tensor", attended)[None]
-
-
-def _side_by_side(tensor: torch.Tensor, start: int, length: int, number: int) -> torch.Tensor:
-    """Texts of one length; ``[1, heads, tokens, width]`` → ``[texts, heads, length, width]``."""
-    part = tensor[0, :, start : start + length * number]
-    return part.view(part.shape[0], number, length, part.shape[2]).transpose(0, 1)
-
-
-def _window(
-    length: int, sliding_window: int | None, causal: bool, device: torch.device
-) -> torch.Tensor:
-    """Which tokens see which; shape ``[length, length]``."""
-    places = torch.arange(length, device=device)
-    distance = places[:, None] - places[None, :]
-    seen = distance.abs() < (sliding_window or length)
-    return seen & (distance >= 0) if causal else seen
-
-
-AttentionInterface.register(_ATTENTION, _attend)
+    setattr(current, kept, projection.forward(current.hidden))
