@@ -21,7 +21,7 @@ from tests.support.faulty import POINTS
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers
 
-KILLS = 20  # on each kind of database
+KILLS = 40  # on each kind of database
 IN_THE_QUEUE = 200
 
 
