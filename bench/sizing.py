@@ -24,6 +24,7 @@ from worker.engines.load import AnyEngine, load_engine
 from worker.settings import WorkerSettings
 
 _GROUP_SIZES = (16, 64, 128, 256, 512, 1024)
+_WARM_UP = 256  # inputs
 _GOOD_ENOUGH = 0.95  # of the best rate: a smaller group keeps its jobs for less time
 
 
@@ -86,19 +87,23 @@ def measure(
             f"{name} has an engine of its own, which no pipeline can be held against"
         )
     engine = load_engine(spec, WorkerSettings(image_root=data.root))
-    sizes = [size for size in _GROUP_SIZES if size <= len(data.jobs)] or [len(data.jobs)]
+    configured = min(spec.group_size, len(data.jobs))
+    tried = {configured, *(size for size in _GROUP_SIZES if size <= len(data.jobs))}
+    sizes = sorted(tried)
     peers = _peers(spec, data)
     sides = {**{str(size): _ours(engine, size) for size in sizes}, **peers}
-    rates, agreed = _rates(sides, data, repeats, log)
+    rates, agreed = _rates(sides, str(configured), data, repeats, log)
     medians = {size: statistics.median(rates[str(size)]) for size in sizes}
     best = suggested_group_size(medians)
-    title, unit = f"{name}, groups of {best}", "texts/s" if data.texts else "images/s"
+    title, unit = f"{name}, groups of {configured}", "texts/s" if data.texts else "images/s"
     measures = [
-        Measure(title, unit, peer, ours=rates[str(best)], peer=rates[peer]) for peer in peers
+        Measure(title, unit, peer, ours=rates[str(configured)], peer=rates[peer]) for peer in peers
     ]
     if data.texts:
         per_text = _tokens(spec, data.texts) / len(data.texts)
-        measures.append(Measure(title, "tokens/s", ours=[per_text * r for r in rates[str(best)]]))
+        measures.append(
+            Measure(title, "tokens/s", ours=[per_text * r for r in rates[str(configured)]])
+        )
     measures.append(Measure("the same label as the pipeline", "%", ours=agreed))
     return Report(
         f"bench of {name}",
@@ -108,7 +113,8 @@ def measure(
         notes=[
             f"{data.described}; rates by group size: "
             + ", ".join(f"{size}: {rate:,.0f}/s" for size, rate in medians.items()),
-            f"suggested group_size: {best}, the smallest within 5 % of the fastest",
+            f"suggested group_size: {best}, the smallest of these within 5 % of the fastest;"
+            f" {configured} is set",
         ],
         curves=[
             Curve(f"{name} by group size", "jobs a group", unit, [*map(_point, medians.items())])
@@ -123,12 +129,12 @@ def suggested_group_size(rates: dict[int, float]) -> int:
 
 
 def _rates(
-    sides: dict[str, Side], data: Data, repeats: int, log: Callable[[str], None]
+    sides: dict[str, Side], ours: str, data: Data, repeats: int, log: Callable[[str], None]
 ) -> tuple[dict[str, list[float]], list[float]]:
-    """Inputs a second of each side, and how many labels of ours agree with the last one's."""
+    """Inputs a second of each side, and how many labels of ``ours`` agree with the last one's."""
     for side in sides.values():
-        side(data.first(BATCH))
-    ours, peer = next(iter(sides)), list(sides)[-1]
+        side(data.first(_WARM_UP))
+    peer = list(sides)[-1]
     rates: dict[str, list[float]] = {name: [] for name in sides}
     agreed = []
     actions = {name: _timed(side, data) for name, side in sides.items()}

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from db.errors import ConfigurationError
+from db.ledger import Ledger
 from db.settings import DatabaseSettings
 from db.store import ModelCounts, RunProgress, Store
 from db.tables import Result, Status
@@ -144,17 +145,19 @@ def status(
     with Store.open(DatabaseSettings().database_url) as store:
         beats = heartbeats(broker)
         counts = store.counts()
-        depths = queue_depths(broker, _queues(settings, counts))
+        depths = queue_depths(broker, _queues(settings, store, counts))
         runs = [
             (run, progress)
             for run in store.runs(_SHOWN_RUNS)
             if (progress := store.run_progress(run.id))
         ]
+    served = {model for beat in beats for model in beat["models"]}
     if as_json:
         body = {
             "queues": {
                 queue: {
                     **depth,
+                    "served": queue in served,
                     "succeeded": counts.get(queue, ModelCounts()).succeeded,
                     "failed": counts.get(queue, ModelCounts()).failed,
                 }
@@ -176,6 +179,9 @@ def status(
         return
     _stdout.print(report.queues_table(depths, counts))
     _stdout.print(report.workers_table(beats) if beats else "[yellow]no worker is running[/]")
+    unserved = [name for name, depth in depths.items() if depth["waiting"] and name not in served]
+    if beats and unserved:
+        _stdout.print(f"[yellow]no worker serves[/] {', '.join(unserved)}, where jobs wait")
     if runs:
         _stdout.print(report.runs_table(runs))
 
@@ -288,6 +294,8 @@ def _with_bytes(job: NewJob) -> NewJob:
     return job
 
 
-def _queues(settings: BrokerSettings, counts: dict[str, ModelCounts]) -> list[str]:
+def _queues(settings: BrokerSettings, store: Store, counts: dict[str, ModelCounts]) -> list[str]:
+    """Those of models.toml, then all others that jobs were sent to or came out of."""
     named = list(Catalog.load(settings.models_file)) if settings.models_file.is_file() else []
-    return named + [model for model in counts if model not in named]
+    sent_to = (lane.model for lane in Ledger(store.engine).lanes())
+    return list(dict.fromkeys([*named, *counts, *sent_to]))

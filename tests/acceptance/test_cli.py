@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
+from producer.client import Client
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, SCRIPTED_MODELS
 
@@ -133,6 +135,18 @@ def test_status_tells_of_queues_workers_and_runs(terminal: Terminal) -> None:
 def test_health_says_alive(terminal: Terminal) -> None:
     done = terminal.run("health")
     assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_jobs_for_a_model_that_nobody_serves_are_seen(terminal: Terminal) -> None:
+    # The command refuses what models.toml does not have; a web app has no models.toml.
+    addresses = dotenv_values(terminal.folder / ".labelmill" / "env")
+    broker, database = (addresses[f"LABELMILL_{name}_URL"] for name in ("BROKER", "DATABASE"))
+    with Client(broker, database) as client:
+        client.submit_text("scriptd", "a typo")
+
+    assert "no worker serves scriptd, where jobs wait" in terminal.run("status").stdout
+    queue = json.loads(terminal.run("status", "--json").stdout)["queues"]["scriptd"]
+    assert (queue["waiting"], queue["served"]) == (1, False)
 
 
 def test_only_one_up_a_folder(terminal: Terminal) -> None:

@@ -151,7 +151,7 @@ def test_a_row_of_the_ledger_that_was_written_by_sql(
         # As the docs have it.
         connection.execute(
             "INSERT INTO jobs (id, model, payload, priority, enqueued_at, due_at)"
-            " VALUES (%s, %s, %s, 0, now(), now())",
+            " VALUES (%s, %s, %s, 0, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)",
             ["mine", "q", json.dumps({"text": "hello"})],
         )
     with Client(redis_url, postgresql_url) as client:
