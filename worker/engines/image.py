@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import cast
 
 import PIL.Image
@@ -21,7 +22,7 @@ from worker.engines import checkpoint
 from worker.engines.base import Engine
 from worker.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
 from worker.engines.labels import LabelDecoder
-from worker.engines.transfer import Upload
+from worker.engines.transfer import Upload, download
 from worker.images.fetch import ImageFetcher
 from worker.images.preprocess import Pixels, make_preprocessor
 from worker.stages.isolate import out_of_memory
@@ -62,8 +63,14 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
 
     def calibrate(self, remembered: BudgetFile) -> None:
         """Set the budget to what was the fastest on this device, now or when it was remembered."""
+        try:
+            probe = self._preprocessor.prepare(_probe())
+        except JobError:
+            return  # max_pixels allows no image of that size
         key = checkpoint.weights_key(self.revision, self._model)
-        self.budget = remembered.budget(key, lambda: calibrate(self._seconds, _BUDGETS))
+        self.budget = remembered.budget(
+            key, lambda: calibrate(partial(self._seconds, probe), _BUDGETS)
+        )
 
     def prepare(self, jobs: Sequence[Job]) -> list[Pixels | JobError]:
         """Fetch, decode and bring to size, on all cores; see :class:`Preprocessor`."""
@@ -89,7 +96,7 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
         """See :class:`~worker.engines.labels.LabelDecoder`."""
-        return self._decoder.decode(list(torch.stack(list(outputs)).float().cpu().numpy()), top_k)
+        return self._decoder.decode(download(outputs), top_k)
 
     def _pixels(self, reference: Image) -> Pixels | JobError:
         try:
@@ -126,15 +133,19 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         inputs = {name: self._cast(tensor) for name, tensor in finished.items()}
         return cast("torch.Tensor", self._model(**inputs).logits)
 
-    def _seconds(self, images: int) -> float:
+    def _seconds(self, probe: Pixels, images: int) -> float:
         """How long a pass over that many images takes."""
-        probe = io.BytesIO()
-        PIL.Image.new("RGB", _PROBE_SIZE).save(probe, "PNG")
-        pixels = [self._preprocessor.prepare(probe.getvalue())] * images
-        return best_of_three(lambda: self._run(pixels).cpu())  # which waits for the device
+        return best_of_three(lambda: self._run([probe] * images).cpu())  # waits for the device
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
+
+
+def _probe() -> bytes:
+    """A file with an image."""
+    file = io.BytesIO()
+    PIL.Image.new("RGB", _PROBE_SIZE).save(file, "PNG")
+    return file.getvalue()
 
 
 def _cores() -> int:

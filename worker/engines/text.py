@@ -26,7 +26,7 @@ from worker.engines.labels import LabelDecoder
 from worker.engines.packing import Layout, pack
 from worker.engines.padded import PaddedModel
 from worker.engines.tokens import BatchTokenizer, Encoding
-from worker.engines.transfer import Upload
+from worker.engines.transfer import Upload, download
 from worker.stages.isolate import isolate
 
 logger = get_logger(__name__)
@@ -58,8 +58,8 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         if spec.compile:
             self._model.compile(dynamic=True)  # one program for passes of all sizes
         self._tokenizer = checkpoint.load_tokenizer(spec)
-        self._max_length = _max_length(self._tokenizer, self._model)
-        self._tokenize = BatchTokenizer(self._tokenizer, self._max_length)
+        max_length = _max_length(self._tokenizer, self._model)
+        self._tokenize = BatchTokenizer(self._tokenizer, max_length)
         self._decoder = LabelDecoder(self._model.config)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
@@ -74,7 +74,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
             upload,
             probes,
             first_position=_first_position(self._model),
-            max_length=self._max_length,
+            max_length=max_length,
             # A pack's attention is a loop, which a compiler takes apart. On CUDA packs are run by
             # varlen_attn, which takes half precision only.
             may_pack=not spec.compile
@@ -113,7 +113,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
         """See :class:`~worker.engines.labels.LabelDecoder`."""
-        return self._decoder.decode(list(torch.stack(list(outputs)).float().cpu().numpy()), top_k)
+        return self._decoder.decode(download(outputs), top_k)
 
     def _run_pack(self, texts: Sequence[Encoding]) -> list[torch.Tensor | JobError]:
         try:

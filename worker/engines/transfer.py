@@ -1,8 +1,17 @@
-"""Transfer: tensors on their way to the device."""
+"""Transfer: tensors on their way to the device, and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+
+from worker.engines.labels import Logits
+
+
+def download(rows: Sequence[torch.Tensor]) -> list[Logits]:
+    """Rows of logits in the CPU's memory, in single precision; waits for the device."""
+    return list(torch.stack(list(rows)).float().cpu().numpy())
 
 
 class Upload:

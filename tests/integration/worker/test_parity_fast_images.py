@@ -10,9 +10,12 @@ import pytest
 import torch
 import transformers
 
-from tests.support.answers import ALL, answers, image_engine, image_pipeline, opened
+from tests.support.answers import ALL, answers, image_engine, image_pipeline, opened, spec
 from tests.support.checkpoints import IMAGE_SIZE, save_image_checkpoint
 from tests.support.images import encoded, inline_job, turned
+from worker.engines.budget import BudgetFile
+from worker.engines.image import ImageEngine
+from worker.images.fetch import ImageFetcher
 from worker.images.preprocess import ExactPreprocessor, FastPreprocessor, Preprocessor
 
 FAMILIES = ["vit", "deit", "beit", "swin", "convnext", "resnet", "mobilevit"]
@@ -139,3 +142,16 @@ def test_a_processor_that_is_not_covered_has_the_scores_of_the_pipeline(
     for our, content in zip(ours, SCALED.values(), strict=True):
         scores = {each["label"]: each["score"] for each in pipeline(opened(content), top_k=ALL)}
         assert {each["label"]: each["score"] for each in our} == pytest.approx(scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("max_pixels", [100, 1_000_000])
+def test_a_small_limit_on_pixels_keeps_no_model_from_being_loaded(
+    max_pixels: int, tmp_path: Path
+) -> None:
+    folder = save_image_checkpoint(tmp_path / "vit", "vit")
+    fetcher = ImageFetcher(None, (), max_bytes=1_000_000)
+    engine = ImageEngine(spec("image-classification", folder), fetcher, max_pixels)
+
+    engine.calibrate(BudgetFile(tmp_path / "budgets.json"))
+
+    assert (tmp_path / "budgets.json").exists() == (max_pixels > 100)
