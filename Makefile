@@ -45,5 +45,5 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[worker,postgres,embedded,bench,dev]'
+	  --constraint constraints.txt --editable '.[worker,gateway,bulk,postgres,embedded,bench,dev]'
 	@touch $(READY)
