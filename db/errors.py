@@ -6,7 +6,8 @@ Every error that Labelmill raises on purpose is one of these, so a caller can ca
     ├── ConfigurationError       a setting, models.toml or a command line that cannot be used
     ├── ServiceUnavailable       something Labelmill needs does not answer
     │   ├── BrokerUnavailable        Redis
-    │   └── DatabaseUnavailable      the results database
+    │   ├── DatabaseUnavailable      the results database
+    │   └── UploadStoreUnavailable   the folder or object store of uploads
     ├── SchemaOutOfDate          the database has not been migrated to this version
     ├── SourceError              an input file or folder that cannot be read
     ├── DuplicateJob             a job of that id was submitted before
@@ -63,6 +64,10 @@ class BrokerUnavailable(ServiceUnavailable):
 
 class DatabaseUnavailable(ServiceUnavailable):
     """The results database does not answer."""
+
+
+class UploadStoreUnavailable(ServiceUnavailable):
+    """The folder or object store of uploads cannot be written."""
 
 
 class SchemaOutOfDate(LabelmillError):

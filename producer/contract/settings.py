@@ -20,6 +20,10 @@ class BrokerSettings(BaseSettings):
 
     broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, the queue.")
     models_file: Path = Field(Path("models.toml"), description="The models, a queue each.")
+    upload_store: str = Field(
+        ".labelmill/uploads",
+        description="Where uploads are kept: a folder, or a URL of fsspec such as s3://bucket.",
+    )
     reconcile_every: float = Field(
         60.0, gt=0, description="Seconds between two sweeps for lost jobs that beat asks for."
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from db.errors import ConfigurationError
 from producer.contract.catalog import ModelSpec
+from producer.contract.uploads import UploadStore
 from worker.engines.base import Engine
 from worker.settings import WorkerSettings
 
@@ -35,7 +36,12 @@ def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
         if spec.token_budget is None:
             texts.calibrate(budgets)
         return texts
-    fetcher = ImageFetcher(settings.image_root, settings.image_schemes, settings.max_image_bytes)
+    fetcher = ImageFetcher(
+        settings.image_root,
+        settings.image_schemes,
+        settings.max_image_bytes,
+        UploadStore.open(settings.upload_store),
+    )
     images = ImageEngine(spec, fetcher, settings.max_image_pixels)
     images.calibrate(budgets)
     return images

@@ -9,6 +9,7 @@ import fsspec
 
 from db.errors import ConfigurationError, ErrorCode, JobError
 from producer.contract.job import Image
+from producer.contract.uploads import UploadStore, is_upload
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # Fetching from any address that a stranger names needs more care than a list of schemes.
@@ -16,18 +17,25 @@ _REFUSED_SCHEMES = {"http", "https", "ftp", "local"}
 
 
 class ImageFetcher:
-    """Reads images from one local folder, and from the remote schemes that were allowed.
+    """Reads images from one local folder, uploads, and from the remote schemes that were allowed.
 
     Parameters:
         root: the folder under which local uris may lie; None refuses them all.
         schemes: remote schemes that uris may have, read through fsspec.
         max_bytes: the largest file that is read.
+        uploads: where uploads are kept; None refuses them all.
 
     Raises:
         ConfigurationError: the root is no folder, or a scheme is one that is never allowed.
     """
 
-    def __init__(self, root: Path | None, schemes: tuple[str, ...], max_bytes: int) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        schemes: tuple[str, ...],
+        max_bytes: int,
+        uploads: UploadStore | None = None,
+    ) -> None:
         if root is not None and not root.is_dir():
             raise ConfigurationError(f"LABELMILL_IMAGE_ROOT: {root} is not a folder")
         if refused := sorted(_REFUSED_SCHEMES.intersection(schemes)):
@@ -38,6 +46,7 @@ class ImageFetcher:
         self._root = root.resolve() if root else None
         self._schemes = frozenset(schemes)
         self._max_bytes = max_bytes
+        self._uploads = uploads
 
     def fetch(self, image: Image) -> bytes:
         """The bytes of the image's file.
@@ -47,6 +56,8 @@ class ImageFetcher:
         """
         if image.uri is None:
             return image.inline_bytes()
+        if is_upload(image.uri):
+            return self._upload(image.uri)
         scheme = _SCHEME.match(image.uri)
         if scheme is None or scheme[1] == "file":
             return self._local(image.uri.removeprefix("file://"))
@@ -57,6 +68,14 @@ class ImageFetcher:
                 "its operator allows schemes with LABELMILL_IMAGE_SCHEMES",
             )
         return self._remote(image.uri, scheme[1])
+
+    def _upload(self, uri: str) -> bytes:
+        if self._uploads is None:
+            raise JobError(
+                ErrorCode.IMAGE_FORBIDDEN,
+                "this worker reads no uploads; its operator sets LABELMILL_UPLOAD_STORE",
+            )
+        return self._uploads.get(uri, self._max_bytes)
 
     def _local(self, uri: str) -> bytes:
         if self._root is None:

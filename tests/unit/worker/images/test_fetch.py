@@ -12,6 +12,7 @@ import pytest
 
 from db.errors import ConfigurationError, ErrorCode, JobError
 from producer.contract.job import Image
+from producer.contract.uploads import UploadStore
 from worker.images.fetch import ImageFetcher
 
 MAX_BYTES = 1000
@@ -75,6 +76,20 @@ def test_an_image_in_the_message_needs_no_root() -> None:
     image = Image(base64=base64.b64encode(b"a cat").decode())
 
     assert ImageFetcher(None, (), MAX_BYTES).fetch(image) == b"a cat"
+
+
+def test_an_upload_is_read_from_its_store(tmp_path: Path) -> None:
+    uploads = UploadStore.open(str(tmp_path / "uploads"))
+    uri = uploads.put(b"a cat")
+
+    assert ImageFetcher(None, (), MAX_BYTES, uploads).fetch(Image(uri=uri)) == b"a cat"
+
+
+def test_without_a_store_no_upload_is_read(fetcher: ImageFetcher) -> None:
+    error = refusal(fetcher, f"upload:sha256/{'0' * 64}")
+
+    assert error.code == ErrorCode.IMAGE_FORBIDDEN
+    assert "LABELMILL_UPLOAD_STORE" in error.message
 
 
 @pytest.mark.parametrize(
