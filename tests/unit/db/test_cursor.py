@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.cursor import Cursor
+
+
+@given(
+    at=st.datetimes(timezones=st.timezones()),
+    row_id=st.text(st.characters(codec="utf-8")),
+)
+def test_a_token_is_the_cursor_in_one_word(at: datetime, row_id: str) -> None:
+    cursor = Cursor(at.astimezone(UTC), row_id)
+
+    token = str(cursor)
+
+    assert Cursor.parse(token) == cursor
+    assert token.isascii()
+    assert not set(token) & set(" /+&?#")
+
+
+@pytest.mark.parametrize("token", ["", "x", "é", "YWJj", "MjAyNi0wNS0xN1QxMjowMDowMCBh", "____"])
+def test_anything_else_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="not a page of this list"):
+        Cursor.parse(token)
