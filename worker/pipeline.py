@@ -67,7 +67,7 @@ class Pipeline:
             socket_timeout=_ANSWER_SECONDS,
             socket_connect_timeout=_ANSWER_SECONDS,
         )
-        leases = Leases(self._broker, settings.lease_seconds)
+        leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
         self._heartbeat = HeartbeatWriter(self._broker, name, engines, settings.lease_seconds)
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)

@@ -30,3 +30,8 @@ class BrokerSettings(BaseSettings):
     reconcile_grace: float = Field(
         60.0, gt=0, description="Seconds from a job's sending in which it is not lost yet."
     )
+    announcements: int = Field(
+        10_000,
+        ge=0,
+        description="How many finished groups the stream of announcements keeps; 0 for no stream.",
+    )

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import redis
+from celery.utils.log import get_logger
 
+from producer.contract.announcement import STREAM, Announcement, encode
 from producer.contract.queues import QueueKeys
+
+logger = get_logger(__name__)
 
 
 class Lease(NamedTuple):
@@ -48,10 +52,13 @@ class Leases:
     Parameters:
         broker: a client with ``decode_responses`` off; one connection is used at a time.
         duration: how long a lease lasts unless renewed, in seconds.
+        announcements: about how many groups the stream of announcements keeps; 0 for no stream.
     """
 
-    def __init__(self, broker: redis.Redis, duration: float) -> None:
+    def __init__(self, broker: redis.Redis, duration: float, announcements: int = 0) -> None:
         self.duration = duration
+        self._announcements = announcements
+        self._unannounced = 0
         self._milliseconds = int(duration * 1000)
         self._take = _script(broker, "take")
         self._renew = _script(broker, "renew")
@@ -60,6 +67,11 @@ class Leases:
         self._delay = _script(broker, "delay")
         seconds, microseconds = broker.time()
         self._set_clock(seconds + microseconds / 1e6)
+
+    @property
+    def announces(self) -> bool:
+        """Whether finished jobs are announced at all."""
+        return self._announcements > 0
 
     def now(self) -> datetime:
         """The time by the server's clock, carried on from its last answer."""
@@ -100,27 +112,20 @@ class Leases:
         arguments = [self._milliseconds, *_tokens(leases)]
         return set(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
 
-    def ack(self, queue: str, leases: Sequence[Lease]) -> set[bytes]:
-        """Acknowledge a group of one queue after its rows are committed.
+    def ack(
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement] = ()
+    ) -> set[bytes]:
+        """Acknowledge a group of one queue after its rows are committed, and announce them.
 
         Returns the deliveries that were no longer ours; those are left alone.
         """
-        keys = QueueKeys(queue)
-        return set(
-            self._ack(
-                keys=[keys.messages, keys.attempts, keys.deadlines], args=list(_tokens(leases))
-            )
-        )
+        return self._acknowledge(queue, leases, announced)
 
-    def bury(self, queue: str, leases: Sequence[Lease]) -> set[bytes]:
+    def bury(
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement] = ()
+    ) -> set[bytes]:
         """Like :meth:`ack`, and keep the messages on the list of dead letters."""
-        keys = QueueKeys(queue)
-        return set(
-            self._ack(
-                keys=[keys.messages, keys.attempts, keys.deadlines, keys.dead],
-                args=list(_tokens(leases)),
-            )
-        )
+        return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead)
 
     def release(self, queue: str, leases: Sequence[Lease]) -> int:
         """Give back jobs of one queue that were not started; returns how many were still ours."""
@@ -146,6 +151,31 @@ class Leases:
                 args=[lease.delivery, lease.attempt, int(eta.timestamp() * 1000)],
             )
         )
+
+    def _acknowledge(
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement], *dead: str
+    ) -> set[bytes]:
+        keys = QueueKeys(queue)
+        announcement = encode(announced) if announced and self.announces else b""
+        lost, refusal = self._ack(
+            keys=[keys.messages, keys.attempts, keys.deadlines, STREAM, *dead],
+            args=[announcement, self._announcements, *_tokens(leases)],
+        )
+        self._note_refusal(refusal, len(announced))
+        return set(lost)
+
+    def _note_refusal(self, refusal: bytes, jobs: int) -> None:
+        """Say once that announcements are refused, and once what became of it."""
+        if refusal:
+            if not self._unannounced:
+                logger.warning(
+                    "Redis takes no announcements of finished jobs (%s); their rows are written",
+                    refusal.decode(errors="replace").strip(),
+                )
+            self._unannounced += jobs
+        elif self._unannounced and jobs:
+            logger.warning("%d finished jobs were not announced", self._unannounced)
+            self._unannounced = 0
 
     def _set_clock(self, server_time: float) -> None:
         self._clock_offset = server_time - time.monotonic()

@@ -16,8 +16,10 @@ from db.errors import ErrorCode, JobError
 from db.rows import ResultRow
 from db.store import Store
 from db.tables import Status
+from producer.contract import announcement
+from producer.contract.announcement import Announcement
 from worker.engines.load import AnyEngine
-from worker.leases import LeaseKeeper, Leases
+from worker.leases import Lease, LeaseKeeper, Leases
 from worker.stages.isolate import isolate
 from worker.stages.leased import Group, LeasedJob, Outcome
 from worker.stages.retry import retrying
@@ -96,7 +98,10 @@ class CommitStage:
             for leased, outcome in zip(group.jobs, outcomes, strict=True)
         ]
         rows, inserted = self._writer.write(rows)
-        retrying(redis.RedisError, OSError, until=self._giving_up)(self._acknowledge, group)
+        announced = self._announcements(rows, inserted)
+        retrying(redis.RedisError, OSError, until=self._giving_up)(
+            self._acknowledge, group, announced
+        )
         self._keeper.drop(leased.lease for leased in group.jobs)
         self.counters.groups += 1
         self.counters.jobs += len(rows)
@@ -119,13 +124,29 @@ class CommitStage:
             outcomes[index] = outcome
         return outcomes  # type: ignore[return-value]  # each place is filled
 
-    def _acknowledge(self, group: Group) -> None:
-        buried = [leased.lease for leased in group.jobs if _is_poisoned(leased)]
-        done = [leased.lease for leased in group.jobs if not _is_poisoned(leased)]
-        if buried:
-            self._leases.bury(group.model, buried)
+    def _announcements(self, rows: Sequence[ResultRow], inserted: int) -> list[Announcement]:
+        """What is said of a group whose rows are committed."""
+        if not self._leases.announces:
+            return []
+        if inserted == len(rows):
+            return announcement.of_rows(rows)
+        # Some ids had their row before, and that one stands.
+        return announcement.of_results(self._writer.written([row["id"] for row in rows]))
+
+    def _acknowledge(self, group: Group, announced: Sequence[Announcement]) -> None:
+        buried = [leased for leased in group.jobs if _is_poisoned(leased)]
+        done = [leased for leased in group.jobs if not _is_poisoned(leased)]
+        if not buried:
+            self._leases.ack(group.model, _leases(done), announced)
+            return
+        dead = {leased.id for leased in buried}
+        self._leases.bury(
+            group.model, _leases(buried), [each for each in announced if each["id"] in dead]
+        )
         if done:
-            self._leases.ack(group.model, done)
+            self._leases.ack(
+                group.model, _leases(done), [each for each in announced if each["id"] not in dead]
+            )
 
 
 def _row(
@@ -158,6 +179,10 @@ def _row(
         started_at=leased.started_at,
         finished_at=finished_at,
     )
+
+
+def _leases(jobs: Sequence[LeasedJob]) -> list[Lease]:
+    return [leased.lease for leased in jobs]
 
 
 def _is_poisoned(leased: LeasedJob) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
+from typing import TypeVar
 
 from celery.utils.log import get_logger
 
@@ -11,11 +12,14 @@ from db.errors import ErrorCode, SchemaOutOfDate, ServiceUnavailable
 from db.failures import blames_rows
 from db.rows import ResultRow
 from db.store import Store
-from db.tables import Status
+from db.tables import Result, Status
 from worker.stages.retry import retrying
 from worker.stages.stopwatch import Stopwatch
 
 logger = get_logger(__name__)
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 _SLOW_SECONDS = 2  # a write takes milliseconds; one that hangs is a database that is away
 
@@ -62,13 +66,24 @@ class RowWriter:
         second, new_second = self.write(rows[half:])
         return first + second, new_first + new_second
 
+    def written(self, ids: Sequence[str]) -> list[Result]:
+        """The rows of these jobs as the database has them; it is waited for.
+
+        Raises:
+            tenacity.RetryError: it was given up.
+        """
+        return list(self._insistently(self._store.results_of, ids).values())
+
     def _write(self, rows: Sequence[ResultRow]) -> int:
+        return self._insistently(self._store.write_results, rows)
+
+    def _insistently(self, query: Callable[[_In], _Out], argument: _In) -> _Out:
         attempts = retrying(
             ServiceUnavailable, SchemaOutOfDate, until=self._giving_up, on_wait=self._note_failure
         )
         try:
             with self._writing:
-                return attempts(self._store.write_results, rows)
+                return attempts(query, argument)
         finally:
             self._failed = False
 
