@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 from pydantic_core import from_json, to_json
 
 from db.rows import ResultRow
-from db.tables import Result
+from db.tables import Result, Status
 
 STREAM = "labelmill:finished"
 FIELD = b"jobs"
@@ -38,7 +38,8 @@ def of_rows(rows: Iterable[ResultRow]) -> list[Announcement]:
             "id": row["id"],
             "model": row["model"],
             "run": row["run_id"],
-            "status": row["status"].value,
+            # An enumeration's member is slow to ask for its value, and to encode.
+            "status": "succeeded" if row["status"] is Status.SUCCEEDED else "failed",
             "label": row["label"],
             "score": row["score"],
             "error_code": row["error_code"],
