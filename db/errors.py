@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     IMAGE_UNREADABLE = "image_unreadable"
     IMAGE_FORBIDDEN = "image_forbidden"
     IMAGE_NOT_FOUND = "image_not_found"
+    IMAGE_UNAVAILABLE = "image_unavailable"
     NON_FINITE = "non_finite"
     MODEL_FAILED = "model_failed"
     OUT_OF_MEMORY = "out_of_memory"

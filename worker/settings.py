@@ -52,6 +52,14 @@ class WorkerSettings(BrokerSettings, DatabaseSettings):
     image_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Remote schemes that image uris may have, such as s3,gs (through fsspec)."
     )
+    image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts that images may be fetched from over https: example.org, "
+        "*.example.org, *; http://example.org for http too. None if empty.",
+    )
+    image_timeout: float = Field(
+        10.0, gt=0, description="Seconds that one image may take over http(s), with all its tries."
+    )
     max_image_bytes: int = Field(
         32 * 1024 * 1024, ge=1, description="The largest image file that is read, in bytes."
     )
@@ -59,7 +67,7 @@ class WorkerSettings(BrokerSettings, DatabaseSettings):
         50_000_000, ge=1, description="The largest image that is decoded, in pixels."
     )
 
-    @field_validator("models", "image_schemes", mode="before")
+    @field_validator("models", "image_schemes", "image_hosts", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         if isinstance(value, str):

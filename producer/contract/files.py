@@ -26,14 +26,24 @@ def read_regular_file(
     try:
         descriptor = os.open(path, _FLAGS, dir_fd=folder)
     except (FileNotFoundError, NotADirectoryError):
-        raise JobError(ErrorCode.IMAGE_NOT_FOUND, "there is no such file to read") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise JobError(ErrorCode.IMAGE_NOT_FOUND, "there is no such file to read")
-        content = file.read(max_bytes + 1)  # a file may grow while it is read
+        raise no_such_file() from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise no_such_file()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            # A limit far above the size would be allocated; of a file that grows, too much is cut.
+            content = file.read(min(status.st_size, max_bytes) + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > max_bytes:
         raise too_large(max_bytes)
     return content
+
+
+def no_such_file() -> JobError:
+    """The error of a path where no regular file is."""
+    return JobError(ErrorCode.IMAGE_NOT_FOUND, "there is no such file to read")
 
 
 def too_large(max_bytes: int) -> JobError:

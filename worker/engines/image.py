@@ -29,6 +29,8 @@ from worker.stages.isolate import out_of_memory
 
 _BUDGETS = [1 << step for step in range(11)]  # to 1,024 images
 _PROBE_SIZE = (640, 480)
+# Enough for a group's images to be under way together; each may hold a file of the largest size.
+_FETCHES = 32
 
 
 class ImageEngine(Engine[Pixels, torch.Tensor]):
@@ -57,6 +59,7 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         self._fetcher = fetcher
         self.budget = PassBudget(spec.group_size)
         self._cores = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+        self._fetches = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
         self._upload = Upload(device)
         self.device = str(device)
         self.revision = checkpoint.weights_revision(spec)
@@ -73,8 +76,18 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         )
 
     def prepare(self, jobs: Sequence[Job]) -> list[Pixels | JobError]:
-        """Fetch, decode and bring to size, on all cores; see :class:`Preprocessor`."""
-        return list(self._cores.map(self._pixels, [cast("Image", job.image) for job in jobs]))
+        """Fetch, decode and bring to size, on all cores; see :class:`Preprocessor`.
+
+        Images of other machines are fetched many at a time; meanwhile the cores have the others.
+        """
+        images = [cast("Image", job.image) for job in jobs]
+        prepared = [
+            self._fetches.submit(self._remote_pixels, image)
+            if self._fetcher.is_remote(image)
+            else self._cores.submit(self._pixels, image)
+            for image in images
+        ]
+        return [each.result() for each in prepared]
 
     def forward(self, inputs: Sequence[Pixels]) -> list[torch.Tensor | JobError]:
         """Run in one pass for each shape; logits have the shape ``[labels]`` each.
@@ -101,6 +114,13 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
     def _pixels(self, reference: Image) -> Pixels | JobError:
         try:
             return self._preprocessor.prepare(self._fetcher.fetch(reference))
+        except JobError as error:
+            return error
+
+    def _remote_pixels(self, reference: Image) -> Pixels | JobError:
+        try:
+            content = self._fetcher.fetch(reference)
+            return self._cores.submit(self._preprocessor.prepare, content).result()
         except JobError as error:
             return error
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from db.errors import ConfigurationError
 from producer.contract.catalog import ModelSpec
-from producer.contract.uploads import UploadStore
 from worker.engines.base import Engine
 from worker.settings import WorkerSettings
 
@@ -28,7 +27,7 @@ def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
     from worker.engines.budget import BudgetFile
     from worker.engines.image import ImageEngine
     from worker.engines.text import TextEngine
-    from worker.images.fetch import ImageFetcher
+    from worker.images.fetch import image_fetcher
 
     budgets = BudgetFile(settings.cache_dir / "pass-budgets.json")
     if spec.task == "text-classification":
@@ -36,13 +35,7 @@ def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
         if spec.token_budget is None:
             texts.calibrate(budgets)
         return texts
-    fetcher = ImageFetcher(
-        settings.image_root,
-        settings.image_schemes,
-        settings.max_image_bytes,
-        UploadStore.open(settings.upload_store),
-    )
-    images = ImageEngine(spec, fetcher, settings.max_image_pixels)
+    images = ImageEngine(spec, image_fetcher(settings), settings.max_image_pixels)
     images.calibrate(budgets)
     return images
 

@@ -15,14 +15,10 @@ from PIL import TiffImagePlugin, UnidentifiedImageError
 from db.errors import ErrorCode, JobError
 from worker.images.jpeg import decode_jpeg
 from worker.images.levels import Decoded, Size
+from worker.images.sniff import sniff
 
 # What a build of Pillow lacks (AVIF, WebP) it does not register.
 PIL.Image.init()
-_FORMATS = tuple(
-    name
-    for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
-    if name in PIL.Image.OPEN
-)
 
 # Pillow warns of images beyond its limit, and refuses those beyond twice of it: we refuse both.
 warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
@@ -92,18 +88,18 @@ def _is_grey_of_sixteen_bits(image: PIL.Image.Image) -> bool:
 @contextmanager
 def _opened(content: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
     """The image with its header read; what is raised while it is used becomes a job's error."""
+    form = sniff(content)
+    if form not in PIL.Image.OPEN:
+        raise _unknown()
     # Some plugins take memory while they open a file; this is the limit that they obey.
     PIL.Image.MAX_IMAGE_PIXELS = max_pixels
     try:
-        with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(content), formats=(form,)) as image:
             if max(image.width * image.height, _tile_pixels(image)) > max_pixels:
                 raise _too_large(max_pixels)
             yield image
     except UnidentifiedImageError as error:
-        raise JobError(
-            ErrorCode.IMAGE_UNREADABLE,
-            "the file is no image of a known format; send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
-        ) from error
+        raise _unknown() from error
     except JobError:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
@@ -120,6 +116,13 @@ def _tile_pixels(image: PIL.Image.Image) -> int:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 0
     return int(image.tag_v2.get(_TILE_WIDTH, 0)) * int(image.tag_v2.get(_TILE_LENGTH, 0))
+
+
+def _unknown() -> JobError:
+    return JobError(
+        ErrorCode.IMAGE_UNREADABLE,
+        "the file is no image of a known format; send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
+    )
 
 
 def _too_large(max_pixels: int) -> JobError:

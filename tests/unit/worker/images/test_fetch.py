@@ -52,6 +52,20 @@ def refusal(fetcher: ImageFetcher, uri: str) -> JobError:
     return caught.value
 
 
+def exchange_after_the_check(path: Path, target: Path, patch: pytest.MonkeyPatch) -> None:
+    """Put a link in the place of a path, as soon as the fetcher has followed the links to it."""
+    resolve = Path.resolve
+
+    def resolve_and_exchange(self: Path, strict: bool = False) -> Path:
+        resolved = resolve(self, strict)
+        if not path.is_symlink():
+            path.rename(path.with_name("away"))
+            path.symlink_to(target)
+        return resolved
+
+    patch.setattr(Path, "resolve", resolve_and_exchange)
+
+
 @pytest.mark.parametrize(
     "uri",
     [
@@ -209,13 +223,57 @@ def test_without_a_root_no_path_is_read(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://bucket/cat.png", "http://localhost/cat.png", "data://x", "FILE:///etc/passwd"]
+    "uri", ["s3://bucket/cat.png", "ftp://localhost/cat.png", "data://x", "FILE:///etc/passwd"]
 )
 def test_a_scheme_that_was_not_allowed_is_refused(uri: str, fetcher: ImageFetcher) -> None:
     error = refusal(fetcher, uri)
 
     assert error.code == ErrorCode.IMAGE_FORBIDDEN
     assert "LABELMILL_IMAGE_SCHEMES" in error.message
+
+
+@pytest.mark.parametrize("uri", ["https://example.org/cat.png", "HTTP://example.org", "http:cat"])
+def test_without_hosts_nothing_is_fetched_from_the_web(uri: str, fetcher: ImageFetcher) -> None:
+    error = refusal(fetcher, uri)
+
+    assert error.code == ErrorCode.IMAGE_FORBIDDEN
+    assert "LABELMILL_IMAGE_HOSTS" in error.message
+
+
+@pytest.mark.parametrize(
+    ("image", "remote"),
+    [
+        (Image(base64="YQ=="), False),
+        (Image(uri="animals/cat.png"), False),
+        (Image(uri="file:///animals/cat.png"), False),
+        (Image(uri="https://example.org/cat.png"), True),
+        (Image(uri="s3://bucket/cat.png"), True),
+        (Image(uri="upload:sha256/"), True),
+    ],
+)
+def test_what_lies_on_other_machines_is_known(
+    image: Image, remote: bool, fetcher: ImageFetcher
+) -> None:
+    assert fetcher.is_remote(image) == remote
+
+
+def test_a_file_that_has_become_a_link_since_the_check_is_not_read(
+    fetcher: ImageFetcher, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange_after_the_check(root / "animals" / "cat.png", root.parent / "secret.png", monkeypatch)
+
+    assert refusal(fetcher, "animals/cat.png").code == ErrorCode.IMAGE_UNREADABLE
+
+
+def test_a_folder_that_has_become_a_link_since_the_check_is_not_entered(
+    fetcher: ImageFetcher, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = root.parent / "outside"
+    outside.mkdir()
+    (outside / "cat.png").write_bytes(SECRET)
+    exchange_after_the_check(root / "animals", outside, monkeypatch)
+
+    assert refusal(fetcher, "animals/cat.png").code == ErrorCode.IMAGE_NOT_FOUND
 
 
 def test_a_scheme_that_was_allowed_is_read(
