@@ -15,6 +15,7 @@ import db.cli
 import demo.cli
 import embedded.cli
 import producer.cli
+import producer.gateway.cli
 import producer.recovery.cli
 import worker.cli
 from db.errors import ConfigurationError, LabelmillError, ServiceUnavailable
@@ -51,6 +52,7 @@ def labelmill(
 app.command()(demo.cli.demo)
 app.command()(embedded.cli.up)
 app.command()(worker.cli.worker)
+app.command()(producer.gateway.cli.serve)
 app.command()(producer.cli.submit)
 app.command()(producer.cli.status)
 app.command()(producer.cli.results)

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, case, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    case,
+    delete,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import for_single_statements
@@ -14,6 +24,8 @@ from db.errors import ConfigurationError
 from db.failures import translated
 from db.rows import JobRow, LedgerRow, storable_jobs, storable_text
 from db.tables import Job, Result
+
+_IDS_A_STATEMENT = 1000
 
 _JOBS = cast("Table", Job.__table__)
 _RESULTS = cast("Table", Result.__table__)
@@ -131,6 +143,17 @@ class Ledger:
         if not committed:
             return []
         return self._claim(committed, _JOBS.c.due_at == _due(_JOBS.c.enqueued_at), sent_at)
+
+    def withdraw(self, ids: Sequence[str]) -> None:
+        """Take jobs out again that could not be sent, save those that somebody has claimed since.
+
+        Whoever claims a job sends it, and may have told a caller so.
+        """
+        unclaimed = _JOBS.c.due_at == _due(_JOBS.c.enqueued_at)
+        with translated(self._engine), self._writer.begin() as connection:
+            for start in range(0, len(ids), _IDS_A_STATEMENT):
+                some = _storable(ids[start : start + _IDS_A_STATEMENT])
+                connection.execute(delete(_JOBS).where(_JOBS.c.id.in_(some), unclaimed))
 
     def _claim(
         self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime

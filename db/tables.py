@@ -1,4 +1,4 @@
-"""What is remembered: the three tables.
+"""What is remembered: the three tables, and the tokens of the gateway.
 
 ::
 
@@ -183,3 +183,20 @@ class Result(Base):
     enqueued_at: Mapped[datetime | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]
+
+
+class Token(Base):
+    """One token of the gateway; what its bearer says is kept as a hash alone."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (Index(None, "hash", unique=True),)
+
+    id: Mapped[str] = mapped_column(_Name, primary_key=True)
+    name: Mapped[str]
+    """For whom it was made, to be read by people."""
+    hash: Mapped[str] = mapped_column(String(64))
+    """SHA-256, in hexadecimal digits."""
+    scopes: Mapped[str]
+    """What it allows, separated by spaces."""
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]

@@ -174,12 +174,33 @@ class Client:
                     publications.append(_publication(model, new, run))
                 except JobError as error:
                     submitted.rejected.append((number, error))
-            sent = self._send(publications)
+            sent = self.send(publications)
             submitted.ids = [publication.id for publication in sent]
             submitted.duplicates = _without(publications, sent)
             self._store.count_submitted(run, len(submitted.ids))
             yield submitted
         self._store.finish_run(run, datetime.now(UTC))
+
+    def send(self, publications: Sequence[Publication]) -> list[Publication]:
+        """Submit jobs that are made already: write the ledger, then publish, all in one go.
+
+        Returns:
+            those that were new, the first of each id.
+
+        Raises:
+            BrokerUnavailable: Redis is away; none was submitted, though some may run.
+            DatabaseUnavailable: the database is away; none was submitted.
+        """
+        unique = list({each.id: each for each in reversed(publications)}.values())[::-1]
+        already = self._store.add_jobs([ledger_row(each) for each in unique])
+        new = [each for each in unique if each.id not in already]
+        try:
+            self._publisher.publish(new)
+        except BrokerUnavailable:
+            # The caller gets no id, so these were not submitted: the same ids may come again.
+            self._ledger.withdraw([each.id for each in new])
+            raise
+        return new
 
     def enqueue(
         self,
@@ -216,7 +237,7 @@ class Client:
         publication = _publication(
             model, new, run, priority=priority, eta=_aware(eta), expires=_moment(expires)
         )
-        if not add_job(connection_of(transaction), _ledger_row(publication)):
+        if not add_job(connection_of(transaction), ledger_row(publication)):
             raise DuplicateJob(publication.id)
         self._joined.enqueued(transaction, publication.id)
         return publication.id
@@ -310,22 +331,9 @@ class Client:
         publication = _publication(
             model, new, run, priority=priority, eta=_aware(eta), expires=_moment(expires)
         )
-        if not self._send([publication]):
+        if not self.send([publication]):
             raise DuplicateJob(publication.id)
         return publication.id
-
-    def _send(self, publications: Sequence[Publication]) -> list[Publication]:
-        """Write the ledger, then publish; returns those that were new, the first of each id."""
-        unique = list({each.id: each for each in reversed(publications)}.values())[::-1]
-        already = self._store.add_jobs([_ledger_row(each) for each in unique])
-        new = [each for each in unique if each.id not in already]
-        try:
-            self._publisher.publish(new)
-        except BrokerUnavailable:
-            # The caller gets no id, so these were not submitted: the same ids may come again.
-            self._store.remove_jobs([each.id for each in new])
-            raise
-        return new
 
 
 def _without(publications: Sequence[Publication], sent: Sequence[Publication]) -> list[str]:
@@ -369,7 +377,8 @@ def _image(image: ImageInput) -> dict[str, str]:
     return {"uri": image}
 
 
-def _ledger_row(publication: Publication) -> JobRow:
+def ledger_row(publication: Publication) -> JobRow:
+    """What the ledger keeps of a job that is made already."""
     job = cast("Job", publication.job)  # _publication has made it
     return JobRow(
         id=publication.id,

@@ -1,0 +1,50 @@
+"""``GET /v1/models`` and ``GET /v1/health``: the models, their queues and how all of it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from fastapi import APIRouter
+
+from db.errors import LabelmillError
+from producer.gateway.access import Reader
+from producer.gateway.answers import Health, Models, Worker
+from producer.gateway.contract import problems
+from producer.gateway.queues import models
+from producer.gateway.services import Shared
+
+router = APIRouter(tags=["models"])
+
+T = TypeVar("T")
+
+
+@router.get("/v1/models", responses=problems())
+async def get_models(services: Shared, _caller: Reader) -> Models:
+    """The models and how full their queues are."""
+    glance = await services.queues.glance()
+    return Models(models=models(services.models.catalog(), glance))
+
+
+@router.get("/v1/health", responses=problems())
+async def get_health(services: Shared, _caller: Reader) -> Health:
+    """How all of it is; what cannot be known now is null."""
+    glance, failures = await asyncio.gather(
+        _known(services.queues.glance()), _known(services.failures.get())
+    )
+    return Health(
+        redis="away" if glance is None else "ok",
+        database="away" if failures is None else "ok",
+        queues=models(services.models.catalog(), glance),
+        workers=None if glance is None else [Worker(**beat) for beat in glance.beats],
+        failures=failures,
+        dead=None if glance is None else sum(each["dead"] for each in glance.depths.values()),
+    )
+
+
+async def _known(asked: Awaitable[T]) -> T | None:
+    try:
+        return await asked
+    except LabelmillError:
+        return None

@@ -1,0 +1,133 @@
+"""The services of a gateway: what its requests share, opened and closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+import redis
+from fastapi import Depends, Request
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from db.errors import BrokerUnavailable, DatabaseUnavailable
+from db.queries import Queries
+from db.store import Store
+from db.tokens import Tokens
+from producer.client import Client
+from producer.contract.uploads import UploadStore
+from producer.gateway.answers import ErrorCount
+from producer.gateway.failures import recent_failures
+from producer.gateway.fresh import Fresh
+from producer.gateway.intake import Intake
+from producer.gateway.jobs import Jobs
+from producer.gateway.models import Models
+from producer.gateway.queues import Queues
+from producer.gateway.rates import Rates
+from producer.gateway.settings import GatewaySettings
+from producer.gateway.threads import Threads
+from producer.gateway.tokens import Bearers
+from producer.gateway.watcher import Watcher
+from producer.recovery.dead import DeadLetters
+
+_THREADS = 8
+_FAILURES_FRESH_SECONDS = 5.0
+_PENDING_JOBS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the requests share."""
+
+    settings: GatewaySettings
+    is_open: bool
+    models: Models
+    bearers: Bearers
+    rates: Rates
+    broker: redis.Redis
+    store: Store
+    queries: Queries
+    dead: DeadLetters
+    uploads: UploadStore
+    redis_threads: Threads
+    database_threads: Threads
+    file_threads: Threads
+    queues: Queues
+    jobs: Jobs
+    intake: Intake
+    watcher: Watcher
+    failures: Fresh[list[ErrorCount]]
+
+
+@asynccontextmanager
+async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[Services]:
+    """The services, as long as the block runs; they connect when they are first used.
+
+    Parameters:
+        is_open: whether only this machine can ask, so that no token is needed while there is none.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    seconds = settings.answer_seconds
+    models = Models(settings.models_file)
+    uploads = UploadStore.open(settings.upload_store)
+    redis_threads = Threads("redis", _THREADS, seconds, BrokerUnavailable)
+    database_threads = Threads("database", _THREADS, seconds, DatabaseUnavailable)
+    file_threads = Threads("files", _THREADS, 6 * seconds, BrokerUnavailable)
+    broker = redis.Redis.from_url(
+        settings.broker_url,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+    queues = Queues(broker, redis_threads, models.catalog, settings.max_waiting)
+    rates = Rates(settings, redis_threads)
+    with (
+        broker,
+        Store.open(settings.database_url) as store,
+        Client(settings.broker_url, settings.database_url) as client,
+    ):
+        jobs = Jobs(store, database_threads, queues)
+        queries = Queries(store.engine)
+        intake = Intake(client, store, seconds, _PENDING_JOBS)
+        watcher = Watcher(jobs, queries, database_threads, settings.max_event_streams)
+        watcher.start()
+        try:
+            yield Services(
+                settings=settings,
+                is_open=is_open,
+                models=models,
+                bearers=Bearers(Tokens(store.engine), database_threads),
+                rates=rates,
+                broker=broker,
+                store=store,
+                queries=queries,
+                dead=DeadLetters(broker, store),
+                uploads=uploads,
+                redis_threads=redis_threads,
+                database_threads=database_threads,
+                file_threads=file_threads,
+                queues=queues,
+                jobs=jobs,
+                intake=intake,
+                watcher=watcher,
+                failures=Fresh(
+                    lambda: recent_failures(queries, database_threads), _FAILURES_FRESH_SECONDS
+                ),
+            )
+        finally:
+            await watcher.close()
+            await intake.close()
+            for threads in (redis_threads, database_threads, file_threads):
+                threads.close()
+
+
+def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+Shared = Annotated[Services, Depends(_services)]
+"""The parameter of a route by which it gets the services."""
