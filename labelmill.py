@@ -15,6 +15,7 @@ import db.cli
 import demo.cli
 import embedded.cli
 import producer.cli
+import producer.export.cli
 import producer.gateway.cli
 import producer.recovery.cli
 import worker.cli
@@ -55,7 +56,7 @@ app.command()(worker.cli.worker)
 app.command()(producer.gateway.cli.serve)
 app.command()(producer.cli.submit)
 app.command()(producer.cli.status)
-app.command()(producer.cli.results)
+app.command()(producer.export.cli.results)
 app.command()(worker.cli.health)
 app.command()(producer.recovery.cli.reconcile)
 app.command()(bench.cli.bench)

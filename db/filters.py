@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, func, or_
+from sqlalchemy import ColumnElement, func, or_
 
 from db.rows import storable_text
 from db.tables import Job, Result, Status
@@ -74,11 +74,6 @@ def by_columns(wanted: ResultFilter) -> Iterator[ColumnElement[bool]]:
 def job_input() -> ColumnElement[str | None]:
     """A job's text or its image's uri, out of its payload; NULL for an inline image."""
     return func.coalesce(Job.payload["text"].as_string(), Job.payload[("image", "uri")].as_string())
-
-
-def is_inline_image() -> ColumnElement[bool]:
-    """Whether the ledger has the job, with an image in its message."""
-    return case((Job.id.is_(None), False), else_=job_input().is_(None))
 
 
 def mentions(text: str, dialect: str) -> ColumnElement[bool]:

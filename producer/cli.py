@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +17,7 @@ from db.errors import ConfigurationError
 from db.ledger import Ledger
 from db.settings import DatabaseSettings
 from db.store import ModelCounts, RunProgress, Store
-from db.tables import Result, Status
+from db.tables import Status
 from producer import report
 from producer.client import Client, NewJob
 from producer.contract.catalog import Catalog
@@ -33,7 +31,6 @@ _stderr = Console(stderr=True)
 
 _SHOWN_REJECTIONS = 10
 _SHOWN_RUNS = 5
-_LOOKED_UP = 500  # jobs of the ledger at a time
 _FOLLOW_SECONDS = 0.2
 _ANSWER_SECONDS = 5
 
@@ -85,50 +82,6 @@ def submit(
     else:
         columns = Columns(text=text_column, image=image_column, id=id_column)
         _submit_many(model, source, columns, run or new_id(), inline=inline, wait=wait)
-
-
-def results(
-    ids: Annotated[
-        list[str] | None, typer.Argument(help="Only these jobs.", show_default=False)
-    ] = None,
-    run: Annotated[str | None, typer.Option(help="Only this run.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
-    label: Annotated[str | None, typer.Option(help="Only this label.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The most rows of the table.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="All rows, a JSON object each.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
-) -> None:
-    """Show results: a table of the newest on a terminal; all of them as JSON lines or CSV.
-
-    Without a terminal, and without --json, it writes CSV.
-
-    Examples:
-
-      labelmill results --run 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11
-
-      labelmill results --model topics --status failed --json > failed.jsonl
-    """
-    if as_json and as_csv:
-        raise ConfigurationError("give one of --json and --csv")
-    with Store.open(DatabaseSettings().database_url) as store:
-        table = not (as_json or as_csv) and _stdout.is_terminal
-        if ids:
-            chosen: Iterator[Result] | list[Result] = list(store.results_of(ids).values())
-        elif table:
-            chosen = store.results(run_id=run, model=model, status=status, label=label, limit=limit)
-        else:
-            chosen = store.iter_results(run_id=run, model=model, status=status, label=label)
-        rows = _with_inputs(store, chosen)
-        if table:
-            shown = list(rows)
-            _stdout.print(report.results_table(shown, _stdout.width))
-            if not shown:
-                _stderr.print("nothing found")
-        elif as_json:
-            report.write_json(rows, sys.stdout)
-        else:
-            report.write_csv(rows, sys.stdout)
 
 
 def status(
@@ -278,14 +231,6 @@ def _submit_many(
         if done.failed:
             _stderr.print(f"labelmill results --run {run} --status failed", highlight=False)
             raise typer.Exit(1)
-
-
-def _with_inputs(store: Store, results: Iterable[Result]) -> Iterator[report.Row]:
-    remaining = iter(results)
-    while block := list(itertools.islice(remaining, _LOOKED_UP)):
-        jobs = store.jobs_of([result.id for result in block])
-        for result in block:
-            yield report.Row(result, report.input_of(jobs.get(result.id)))
 
 
 def _with_bytes(job: NewJob) -> NewJob:

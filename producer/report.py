@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import IO, Any, NamedTuple
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from db.records import Record
 from db.store import ModelCounts, RunProgress
-from db.tables import Job, Result, Run
+from db.tables import Result, Run
 from producer.contract.queues import Heartbeat, QueueDepth
+
+_WIDE = 120  # from here on an id has a column of its own
+_JOB_WIDTH = 36
+_INPUT_LINES = 2
 
 RESULT_COLUMNS = tuple(column.name for column in Result.__table__.columns)
 
@@ -21,16 +27,8 @@ RESULT_COLUMNS = tuple(column.name for column in Result.__table__.columns)
 class Row(NamedTuple):
     """A result and what it is of: the text, the image's uri, or nothing that is known."""
 
-    result: Result
+    result: Result | Record
     input: str | None
-
-
-def input_of(job: Job | None) -> str | None:
-    """What a job of the ledger was about; a bare ``send_task`` writes none."""
-    payload = job.payload if job is not None else {}
-    image = payload.get("image")
-    value = image.get("uri") if isinstance(image, dict) else payload.get("text")
-    return value if isinstance(value, str) else None
 
 
 def row_fields(row: Row) -> dict[str, Any]:
@@ -48,39 +46,37 @@ def write_json(rows: Iterable[Row], output: IO[str]) -> None:
         output.write(json.dumps(row_fields(row), ensure_ascii=False) + "\n")
 
 
-def write_csv(rows: Iterable[Row], output: IO[str]) -> None:
-    """Write CSV with a header; the scores are JSON."""
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow((*RESULT_COLUMNS, "input"))
-    for row in rows:
-        fields = row_fields(row)
-        fields["scores"] = json.dumps(fields["scores"], ensure_ascii=False)
-        writer.writerow(fields.values())
-
-
 def results_table(rows: Iterable[Row], width: int) -> Table:
-    """A table of results.
+    """A table of results; where there is no room beside it, an input stands above its job's id.
 
     Parameters:
         width: of the terminal, in columns; from 80 on every id and every error can be read.
     """
-    job = 36 if width >= 120 else 18
-    label, score, other, lines = 16, 6, 18, 16
-    rest = max(6, width - job - label - score - other - lines)
-    table = Table(header_style="bold")
-    table.add_column("job", overflow="fold", width=job)
-    table.add_column("input", no_wrap=True, overflow="ellipsis", width=rest)
+    wide = width >= _WIDE
+    label, score, other, lines = (16, 6, 18, 16) if wide else (12, 6, 17, 9)
+    rest = max(12, width - label - score - other - lines - _JOB_WIDTH * wide)
+    table = (
+        Table(header_style="bold")
+        if wide
+        else Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    )
+    if wide:
+        table.add_column("job", overflow="fold", width=_JOB_WIDTH)
+    table.add_column("input" if wide else "input and job", overflow="fold", width=rest)
     table.add_column("label", overflow="fold", width=label)
     table.add_column("score", justify="right", no_wrap=True, width=score)
     table.add_column("runner-up / error", overflow="fold", width=other)
     for result, source in rows:
         failed = result.error_code is not None
+        text = escape(_beginning(source or "", rest * (1 if wide else _INPUT_LINES)))
+        job = escape(result.id)
         table.add_row(
-            escape(result.id),
-            escape(" ".join((source or "").split())),
-            f"[red]{result.error_code}[/]" if failed else escape(str(result.label)),
+            *((job, text) if wide else (f"{text}\n[dim]{job}[/]" if text else f"[dim]{job}[/]",)),
+            "[red]failed[/]" if failed else escape(str(result.label)),
             "" if result.score is None else f"{result.score:.4f}",
-            escape(str(result.error_message)) if failed else _runner_up(result),
+            f"[red]{result.error_code}[/]\n{escape(str(result.error_message))}"
+            if failed
+            else _runner_up(result),
         )
     return table
 
@@ -139,6 +135,15 @@ def runs_table(runs: Iterable[tuple[Run, RunProgress]]) -> Table:
     return table
 
 
-def _runner_up(result: Result) -> str:
+def _beginning(text: str, cells: int) -> str:
+    """The text in one line, cut to so many cells of a terminal."""
+    shown = Text(" ".join(text[: cells * 2].split()))
+    shown.truncate(cells, overflow="ellipsis")
+    return "".join(
+        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown.plain
+    )
+
+
+def _runner_up(result: Result | Record) -> str:
     second = (result.scores or [])[1:2]
     return "".join(f"{escape(each['label'])} {each['score']:.2f}" for each in second)

@@ -1,0 +1,1 @@
+"""Results on their way out: tables, files, reports, and how good they are."""

@@ -1,0 +1,141 @@
+"""The commands of those who read results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from db.errors import ConfigurationError
+from db.filters import ResultFilter
+from db.records import Record, Records
+from db.settings import DatabaseSettings
+from db.store import Store
+from producer import report
+from producer.export import options
+from producer.export.columns import RESULT_COLUMNS, Export
+from producer.export.output import Format, format_of
+from producer.export.write import write_rows
+
+_stdout = Console()
+_stderr = Console(stderr=True)
+
+_TABLE_ROWS = 20
+
+
+def results(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Only these jobs.", show_default=False)
+    ] = None,
+    run: options.Run = None,
+    model: options.Model = None,
+    status: options.StatusOption = None,
+    label: options.Label = None,
+    error_code: options.ErrorCode = None,
+    min_score: options.MinScore = None,
+    max_score: options.MaxScore = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    search: options.Search = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="The newest so many; by default 20 in a table, otherwise all."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to this file or URL: .parquet, .csv, .jsonl (also .gz, .zst) or .html.",
+        ),
+    ] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="What to write, whatever the file's name.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As --format csv.")] = False,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet", help="CSV that Excel opens as it is meant, without live formulas."
+        ),
+    ] = False,
+) -> None:
+    """Show or export results.
+
+    A table of the newest on a terminal, otherwise CSV; with --output a file, which gets its name
+    when it is whole.
+
+    Examples:
+
+      labelmill results --run 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11 --output labels.parquet
+
+      labelmill results --model topics --status failed --since 24h --json > failed.jsonl
+    """
+    wanted = options.result_filter(
+        run=run,
+        model=model,
+        status=status,
+        label=label,
+        error_code=error_code,
+        min_score=min_score,
+        max_score=max_score,
+        since=since,
+        until=until,
+        search=search,
+    )
+    chosen = _format(output, form, as_json=as_json, as_csv=as_csv)
+    with Store.open(DatabaseSettings().database_url) as store, quiet_pipe():
+        if chosen is None and output is None and _stdout.is_terminal:
+            _show(_records(store, ids, wanted, limit or _TABLE_ROWS))
+            return
+        rows = _records(store, ids, wanted, limit)
+        export = Export((), RESULT_COLUMNS, rows)
+        count = write_rows(export, chosen or Format.CSV, output, spreadsheet=spreadsheet)
+    if output is not None:
+        _stderr.print(f"{count:,} rows written", highlight=False)
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End quietly when nobody reads standard output any more, as ``| head`` makes it."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _records(
+    store: Store, ids: list[str] | None, wanted: ResultFilter, limit: int | None
+) -> Iterator[Record]:
+    records = Records(store.engine)
+    if ids:
+        return iter(list(records.of(ids, wanted).values())[:limit])
+    return records.newest_first(wanted, limit) if limit else records.oldest_first(wanted)
+
+
+def _show(records: Iterator[Record]) -> None:
+    rows = [report.Row(record, record.input) for record in records]
+    _stdout.print(report.results_table(rows, _stdout.width))
+    if not rows:
+        _stderr.print("nothing found")
+
+
+def _format(
+    output: str | None, given: Format | None, *, as_json: bool, as_csv: bool
+) -> Format | None:
+    chosen = [given] if given else []
+    chosen += [Format.JSONL] * as_json + [Format.CSV] * as_csv
+    if len(chosen) > 1:
+        raise ConfigurationError("give one of --format, --json and --csv")
+    if chosen:
+        return chosen[0]
+    return format_of(output) if output is not None else None

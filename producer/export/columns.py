@@ -1,0 +1,51 @@
+"""Columns of an export: those of a result, and those of the file that the jobs came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from db.records import Record
+
+RESULT_COLUMNS = Record._fields
+JOINED_RESULT_COLUMNS = tuple(name for name in RESULT_COLUMNS if name != "input")
+"""Of a joined export: the input stands in the file's own columns."""
+
+Values: TypeAlias = Sequence[Any]
+"""One row of an export; times are aware datetimes, scores a list of ``LabelScore``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Rows to be written, once.
+
+    Attributes:
+        source_columns: names of the columns out of the source's file, which come first.
+        result_columns: names of the columns that follow, some of ``RESULT_COLUMNS``.
+        rows: each as long as both together.
+    """
+
+    source_columns: tuple[str, ...]
+    result_columns: tuple[str, ...]
+    rows: Iterable[Values]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns in their order."""
+        return self.source_columns + self.result_columns
+
+
+def distinct_names(source: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:
+    """Names for a source's columns, none of which is one of ``taken`` or stands twice.
+
+    A column ``label`` of the source is exported as ``source_label``.
+    """
+    used = set(taken)
+    names: list[str] = []
+    for name in source:
+        while name in used:
+            name = f"source_{name}"
+        used.add(name)
+        names.append(name)
+    return tuple(names)
