@@ -14,6 +14,7 @@ import bench.cli
 import db.cli
 import demo.cli
 import embedded.cli
+import producer.announce.cli
 import producer.cli
 import producer.export.cli
 import producer.gateway.cli
@@ -57,6 +58,7 @@ app.command()(producer.gateway.cli.serve)
 app.command()(producer.cli.submit)
 app.command()(producer.cli.status)
 app.command()(producer.export.cli.results)
+app.command()(producer.announce.cli.webhook)
 app.command()(worker.cli.health)
 app.command()(producer.recovery.cli.reconcile)
 app.command()(bench.cli.bench)

@@ -11,6 +11,7 @@ Every error that Labelmill raises on purpose is one of these, so a caller can ca
     ├── SchemaOutOfDate          the database has not been migrated to this version
     ├── SourceError              an input file or folder that cannot be read
     ├── DuplicateJob             a job of that id was submitted before
+    ├── InvalidSignature         a webhook that is not from whom it says, or is too old
     ├── WaitTimeout              no result arrived within the time given
     ├── ModelLoadError           a checkpoint that cannot be loaded or is not a classifier
     └── JobError                 one job that cannot be done; becomes a failed row, never a crash
@@ -87,6 +88,10 @@ class DuplicateJob(LabelmillError):
             f"job {job_id!r} was submitted before; read its result, or submit under another id"
         )
         self.job_id = job_id
+
+
+class InvalidSignature(LabelmillError):
+    """A webhook that is not from whom it says, or is too old."""
 
 
 class WaitTimeout(LabelmillError):
