@@ -46,6 +46,17 @@ class Record(NamedTuple):
     input: str | None
 
 
+class Outline(NamedTuple):
+    """The columns of a result that are counted."""
+
+    id: str
+    label: str | None
+    score: float | None
+    error_code: str | None
+    checkpoint: str | None
+    revision: str | None
+
+
 class Records:
     """Results to be exported. Every method:
 
@@ -80,6 +91,17 @@ class Records:
             rows = self._stream(self._query(wanted).where(Result.id.in_(some)))
             found.update((record.id, record) for record in rows)
         return {each: found[key] for each in ids if (key := storable_text(each)) in found}
+
+    def outlines(self, wanted: ResultFilter) -> Iterator[Outline]:
+        """All results that are wanted, in no order, to be counted."""
+        columns = [getattr(Result, name) for name in Outline._fields]
+        query = select(*columns).where(*by_columns(wanted))
+        if wanted.text:
+            query = query.outerjoin(Job, Job.id == Result.id)
+            query = query.where(mentions(wanted.text, self._engine.dialect.name))
+        with translated(self._engine), self._engine.connect() as connection:
+            rows = connection.execution_options(yield_per=_ROWS_A_FETCH).execute(query)
+            yield from map(Outline._make, rows)
 
     def _query(self, wanted: ResultFilter) -> Select[*tuple[Any, ...]]:
         query = select(*_COLUMNS).outerjoin(Job, Job.id == Result.id).where(*by_columns(wanted))

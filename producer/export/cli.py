@@ -17,15 +17,19 @@ from db.records import Record, Records
 from db.settings import DatabaseSettings
 from db.store import Store
 from producer import report
+from producer.contract.settings import BrokerSettings
+from producer.contract.uploads import UploadStore
 from producer.export import options
 from producer.export.columns import RESULT_COLUMNS, Export
-from producer.export.output import Format, format_of
+from producer.export.output import Format, as_text, format_of, opened_output
 from producer.export.write import write_rows
 
 _stdout = Console()
 _stderr = Console(stderr=True)
 
 _TABLE_ROWS = 20
+_THUMBNAILS = 150
+_THUMBNAIL_BYTES = 3 * 1024 * 1024
 
 
 def results(
@@ -95,9 +99,14 @@ def results(
         if chosen is None and output is None and _stdout.is_terminal:
             _show(_records(store, ids, wanted, limit or _TABLE_ROWS))
             return
-        rows = _records(store, ids, wanted, limit)
-        export = Export((), RESULT_COLUMNS, rows)
-        count = write_rows(export, chosen or Format.CSV, output, spreadsheet=spreadsheet)
+        if chosen is Format.HTML:
+            if ids or limit:
+                raise ConfigurationError("a report is of all results that the options choose")
+            count = _report(store, wanted, output)
+        else:
+            rows = _records(store, ids, wanted, limit)
+            export = Export((), RESULT_COLUMNS, rows)
+            count = write_rows(export, chosen or Format.CSV, output, spreadsheet=spreadsheet)
     if output is not None:
         _stderr.print(f"{count:,} rows written", highlight=False)
 
@@ -120,6 +129,16 @@ def _records(
     if ids:
         return iter(list(records.of(ids, wanted).values())[:limit])
     return records.newest_first(wanted, limit) if limit else records.oldest_first(wanted)
+
+
+def _report(store: Store, wanted: ResultFilter, output: str | None) -> int:
+    from producer.export.html import write_html
+    from producer.export.pictures import Pictures
+
+    uploads = UploadStore.open(BrokerSettings().upload_store)
+    pictures = Pictures(uploads, most=_THUMBNAILS, max_bytes=_THUMBNAIL_BYTES)
+    with opened_output(output) as file, as_text(file) as text:
+        return write_html(store, wanted, pictures, text)
 
 
 def _show(records: Iterator[Record]) -> None:
