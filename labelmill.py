@@ -15,6 +15,7 @@ import db.cli
 import demo.cli
 import embedded.cli
 import producer.announce.cli
+import producer.bulk.cli
 import producer.cli
 import producer.export.cli
 import producer.gateway.cli
@@ -44,7 +45,7 @@ def labelmill(
 
     Settings come from the environment (LABELMILL_BROKER_URL, LABELMILL_DATABASE_URL, …) and from
     models.toml. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 Redis or the database
-    away, 130 interrupted.
+    away, 4 done but for rows that were rejected, 130 interrupted.
     """
     if show_version:
         typer.echo(version("labelmill"))
@@ -55,7 +56,7 @@ app.command()(demo.cli.demo)
 app.command()(embedded.cli.up)
 app.command()(worker.cli.worker)
 app.command()(producer.gateway.cli.serve)
-app.command()(producer.cli.submit)
+app.command()(producer.bulk.cli.submit)
 app.command()(producer.cli.status)
 app.command()(producer.export.cli.results)
 app.command()(producer.announce.cli.webhook)

@@ -6,13 +6,17 @@ import itertools
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from bench import vocabulary
 from db.errors import SourceError
-from producer.sources import Columns, read_source
+from producer.bulk.rows import Row
+from producer.bulk.sources import images
+from producer.bulk.sources.base import Format
+from producer.bulk.sources.opening import open_source
 
 #: The lengths of made-up texts, in tokens: log-normal with this mean and this spread of the
 #: logarithm, like those of messages and reviews, and cut off at what the model reads.
@@ -48,8 +52,7 @@ def own_texts(data: Path, column: str, limit: int) -> list[str]:
     Raises:
         SourceError: it cannot be read, or has none.
     """
-    jobs = itertools.islice(read_source(data, Columns(text=column)), limit)
-    found = [job.text for job in jobs if job.text]
+    found = [str(value) for value in _values(data, column, limit) if value]
     if not found:
         raise SourceError(f"{data} has no texts; name a .csv or .jsonl file with a column of them")
     return found
@@ -78,11 +81,21 @@ def own_images(data: Path, limit: int) -> list[Path]:
     Raises:
         SourceError: it cannot be read, or has none.
     """
-    jobs = itertools.islice(read_source(data, Columns()), limit)
-    found = [job.image.resolve() for job in jobs if isinstance(job.image, Path)]
+    found = [Path(value).resolve() for value in _values(data, images.COLUMN, limit)]
     if not found:
         raise SourceError(f"{data} has no images; name a folder of them")
     return found
+
+
+def _values(data: Path, column: str, limit: int) -> Iterator[Any]:
+    """The first values of a column."""
+    rows = (
+        item
+        for source in open_source(str(data), Format())
+        for item in source.rows([column])
+        if isinstance(item, Row)
+    )
+    return (row.values[0] for row in itertools.islice(rows, limit))
 
 
 def _words(generator: np.random.Generator) -> Iterator[tuple[str, int]]:

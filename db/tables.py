@@ -106,6 +106,10 @@ class Run(Base):
     source: Mapped[str]
     submitted: Mapped[int] = mapped_column(default=0)
     """Jobs sent so far."""
+    rejected: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """Rows of the source of which no job could be made."""
+    plan: Mapped[dict[str, JsonValue] | None] = mapped_column(JSON(none_as_null=True))
+    """What it is submitted of and how, to go on with it; only ``labelmill submit`` writes it."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     """When the submission ended; the jobs may still be under way."""

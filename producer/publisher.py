@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -54,6 +55,15 @@ class Publication:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A hash in Redis that says what was published; it lives for ``lifetime`` seconds."""
+
+    key: str
+    fields: Mapping[Any, str]
+    lifetime: int
+
+
 class Publisher:
     """Publishes jobs as Celery messages; safe to share between threads.
 
@@ -75,16 +85,24 @@ class Publisher:
             )
         )
 
-    def publish(self, publications: Sequence[Publication]) -> None:
+    def publish(self, publications: Sequence[Publication], note: Note | None = None) -> None:
         """Publish jobs, in their order.
+
+        Parameters:
+            note: written down in one transaction with them: all of it is done, or nothing.
 
         Raises:
             BrokerUnavailable: Redis does not answer or refuses; some may have been published.
         """
         try:
-            for name, some in _by_list(publications).items():
-                for messages in _commands(map(_encoded, some)):
-                    self._broker.lpush(name, *messages)
+            with self._broker.pipeline(transaction=True) if note else nullcontext() as pipe:
+                for name, some in _by_list(publications).items():
+                    for messages in _commands(map(_encoded, some)):
+                        (pipe or self._broker).lpush(name, *messages)
+                if pipe is not None and note is not None:
+                    pipe.hset(note.key, mapping=dict(note.fields))
+                    pipe.expire(note.key, note.lifetime)
+                    pipe.execute()
         except (redis.RedisError, OSError) as error:
             raise BrokerUnavailable(
                 f"Redis does not take jobs ({type(error).__name__}); "

@@ -24,6 +24,9 @@ class BrokerSettings(BaseSettings):
         ".labelmill/uploads",
         description="Where uploads are kept: a folder, or a URL of fsspec such as s3://bucket.",
     )
+    max_waiting: int = Field(
+        100_000, ge=1, description="The most jobs that may wait in a queue before producers pause."
+    )
     reconcile_every: float = Field(
         60.0, gt=0, description="Seconds between two sweeps for lost jobs that beat asks for."
     )

@@ -78,10 +78,10 @@ def test_a_file_in_bulk_and_its_results(terminal: Terminal) -> None:
     done = terminal.run(
         "submit", "scripted", str(file), "--text-column", "body", "--id-column", "ticket", "--wait"
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 4, done.stderr
     run = done.stdout.strip()
     assert "2 submitted, 0 submitted before, 1 rejected" in done.stderr
-    assert "job 3: text is empty" in done.stderr
+    assert "row 3, line 5: text is empty" in done.stderr
     rows = [
         json.loads(line)
         for line in terminal.run("results", "--run", run, "--json").stdout.splitlines()
@@ -160,7 +160,7 @@ def test_only_one_up_a_folder(terminal: Terminal) -> None:
     [
         (["submit", "scripted"], 2, "give one of SOURCE, --text and --image"),
         (["submit", "scripted", "--text", ""], 1, "text is empty"),
-        (["submit", "scripted", "nothing.csv"], 1, "there is no file or folder nothing.csv"),
+        (["submit", "scripted", "nothing.csv"], 1, "there is no file or folder"),
         (["results", "--json", "--csv"], 2, "give one of --json and --csv"),
         (["health", "--name", "nobody@nowhere"], 3, "no fresh heartbeat of nobody@nowhere"),
         (["submit", "scriptd", "--text", "x"], 2, "no model 'scriptd' in models.toml"),
