@@ -22,7 +22,7 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
-    app = Celery("labelmill", broker=settings.broker_url)
+    app = Celery("labelmill", broker=settings.broker_url, backend="worker.no_results:NoResults")
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",

@@ -204,6 +204,7 @@ def test_a_revoked_job_fails_with_its_reason(workers: Workers, tmp_path: Path) -
         (tmp_path / "go").touch()
         assert client.wait(job_id).error_code == "revoked"
         assert {client.wait(each).status for each in filler} == {"succeeded"}
+    assert "result backend" not in workers.started[0].text()
 
 
 @pytest.mark.parametrize("instruction", ["raise", "raise-in-prepare"])
