@@ -64,6 +64,7 @@ app.command()(worker.cli.health)
 app.command()(producer.recovery.cli.reconcile)
 app.command()(bench.cli.bench)
 app.add_typer(producer.recovery.cli.dead, name="dead")
+app.add_typer(producer.gateway.cli.token, name="token")
 app.add_typer(db.cli.app, name="db")
 
 

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from producer.gateway.bearers import Caller
 from producer.gateway.problems import Problem
+from producer.gateway.secrets import Scope
 from producer.gateway.services import Shared
-from producer.gateway.tokens import Caller, Scope
 
 _EVERYTHING = frozenset(Scope)
 _SAFE = frozenset({"GET", "HEAD"})

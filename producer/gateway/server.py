@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from socket import socket
 
 import uvicorn
@@ -62,3 +63,6 @@ def run(host: str, port: int) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     Server(GatewaySettings(), host, port).run()
+    # A thread whose Redis or database is frozen may never return, and Python would wait for it.
+    logging.shutdown()
+    os._exit(0)

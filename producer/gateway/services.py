@@ -16,9 +16,11 @@ from db.errors import BrokerUnavailable, DatabaseUnavailable
 from db.queries import Queries
 from db.store import Store
 from db.tokens import Tokens
+from producer.announce.stream import Announcements
 from producer.client import Client
 from producer.contract.uploads import UploadStore
 from producer.gateway.answers import ErrorCount
+from producer.gateway.bearers import Bearers
 from producer.gateway.failures import recent_failures
 from producer.gateway.fresh import Fresh
 from producer.gateway.intake import Intake
@@ -28,11 +30,12 @@ from producer.gateway.queues import Queues
 from producer.gateway.rates import Rates
 from producer.gateway.settings import GatewaySettings
 from producer.gateway.threads import Threads
-from producer.gateway.tokens import Bearers
 from producer.gateway.watcher import Watcher
 from producer.recovery.dead import DeadLetters
 
 _THREADS = 8
+_LISTENERS = 2  # the watcher, and streams that catch up
+_LISTEN_SECONDS = 10
 _FAILURES_FRESH_SECONDS = 5.0
 _PENDING_JOBS = 20_000
 
@@ -76,6 +79,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     uploads = UploadStore.open(settings.upload_store)
     redis_threads = Threads("redis", _THREADS, seconds, BrokerUnavailable)
     database_threads = Threads("database", _THREADS, seconds, DatabaseUnavailable)
+    listening = Threads("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
     file_threads = Threads("files", _THREADS, 6 * seconds, BrokerUnavailable)
     broker = redis.Redis.from_url(
         settings.broker_url,
@@ -87,13 +91,16 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     rates = Rates(settings, redis_threads)
     with (
         broker,
+        Announcements(settings.broker_url) as announcements,
         Store.open(settings.database_url) as store,
         Client(settings.broker_url, settings.database_url) as client,
     ):
         jobs = Jobs(store, database_threads, queues)
         queries = Queries(store.engine)
         intake = Intake(client, store, seconds, _PENDING_JOBS)
-        watcher = Watcher(jobs, queries, database_threads, settings.max_event_streams)
+        watcher = Watcher(
+            announcements, listening, jobs, queries, database_threads, settings.max_event_streams
+        )
         watcher.start()
         try:
             yield Services(
@@ -121,7 +128,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
         finally:
             await watcher.close()
             await intake.close()
-            for threads in (redis_threads, database_threads, file_threads):
+            for threads in (redis_threads, database_threads, listening, file_threads):
                 threads.close()
 
 

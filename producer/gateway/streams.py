@@ -41,9 +41,12 @@ class Stream:
         """Whether a job of that run and model is for this reader."""
         return self.run in (None, run) and self.model in (None, model)
 
-    def put(self, events: Sequence[Event], missed: int = 0) -> None:
-        """Give the reader events, and how many more there were that nobody looked up."""
-        self._missed += missed
+    def miss(self, events: int) -> None:
+        """Count events that the reader does not get."""
+        self._missed += events
+
+    def put(self, events: Sequence[Event]) -> None:
+        """Give the reader events."""
         for event in events:
             try:
                 self._events.put_nowait(event)
@@ -58,7 +61,6 @@ class Stream:
 
     async def encoded(self) -> AsyncIterator[bytes]:
         """What is sent, with a comment whenever there was nothing for a while."""
-        yield b": live\n\n"
         while True:
             try:
                 async with asyncio.timeout(KEEP_ALIVE_SECONDS):

@@ -48,7 +48,7 @@ def test_every_command_and_option_is_described() -> None:
     described = cells("cli.md")
     root = typer.main.get_command(app)
     commands = {f"labelmill {name}": command for name, command in root.commands.items()}
-    for group in ("labelmill db", "labelmill dead"):
+    for group in ("labelmill db", "labelmill dead", "labelmill token"):
         within = commands.pop(group).commands
         commands |= {f"{group} {name}": each for name, each in within.items()}
     for name, command in commands.items():

@@ -65,15 +65,19 @@ async def get_job(
 async def _wait(request: Request, services: Services, id: str, seconds: float) -> None:
     """Wait for a job's row, unless its caller goes away."""
     waiting = asyncio.ensure_future(services.watcher.wait(id, seconds))
-    gone = asyncio.ensure_future(request.receive())
+    gone = asyncio.ensure_future(_disconnect(request))
     try:
-        # It ends by itself; what comes in meanwhile is a disconnect, or nothing of interest.
         await asyncio.wait([waiting, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done() and not await request.is_disconnected():
-            await waiting
+        if waiting.done():
+            waiting.result()
     finally:
         waiting.cancel()
         gone.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _thumbnail(services: Services, image: Image) -> bytes:
