@@ -10,12 +10,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 
 from db.errors import ConfigurationError
+from embedded import gateway
 from embedded.stack import Stack
 from producer.contract.catalog import Catalog
 from producer.contract.settings import ENV_FILE, BrokerSettings
+
+_NO_GATEWAY = "pip install 'labelmill[gateway]'"
 
 _stderr = Console(stderr=True)
 
@@ -28,8 +32,17 @@ def up(
     image_root: Annotated[
         Path, typer.Option(help="The folder under which images may lie.", file_okay=False)
     ] = Path(),
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="The gateway's port; by default 8765, or another if that is taken.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Run Redis, a SQLite database, a worker and the reconciler here, until Ctrl-C.
+    """Run Redis, a SQLite database, a worker, the reconciler and the gateway until Ctrl-C.
 
     Data, logs and addresses lie in .labelmill/ of this folder; there every other labelmill
     command, and Client(), finds its way by itself. With LABELMILL_DATABASE_URL set, that database
@@ -58,6 +71,7 @@ def up(
         models=",".join(served),
         image_root=image_root,
         workers=workers,
+        gateway_port=_gateway_port(port),
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -73,6 +87,14 @@ def up(
         stack.stop()
 
 
+def _gateway_port(asked: int | None) -> int | None:
+    if gateway.is_installed():
+        return asked or gateway.choose_port()
+    if asked is not None:
+        raise ConfigurationError(f"the gateway needs more: {_NO_GATEWAY}")
+    return None
+
+
 def _write_env(stack: Stack) -> None:
     # It holds the password of Redis.
     ENV_FILE.touch(mode=0o600)
@@ -85,6 +107,7 @@ def _greeting(stack: Stack, served: Catalog) -> str:
     example = next(iter(served))
     lines += [
         "",
+        f"page and API: {escape(stack.gateway_url or _NO_GATEWAY)}",
         f"logs: {logs}",
         "In another terminal, in this folder:",
         f'  labelmill submit {example} --text "Hello" --wait',

@@ -1,4 +1,4 @@
-"""A whole Labelmill on this machine: Redis, the database, workers and the reconciler."""
+"""A whole Labelmill on this machine: Redis, the database, workers, reconciler and gateway."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Self
 import redis
 
 from db import schema
+from embedded import gateway
 from embedded.errors import EmbeddedServerError
 from embedded.process import exited_within, launcher, parent_death, tail
 from embedded.redis import RedisServer
@@ -26,7 +27,8 @@ _RECONCILE_S = 60
 
 
 class Stack:
-    """Redis, a migrated database, workers that are ready and a reconciler, until :meth:`stop`.
+    """Redis, a migrated database, workers that are ready, a reconciler and, if asked for, a
+    gateway, until :meth:`stop`.
 
     Parameters:
         directory: where Redis keeps its data and the workers write their logs.
@@ -36,6 +38,7 @@ class Stack:
         image_root: the folder under which the workers read images.
         workers: how many.
         appendonly: whether Redis keeps the jobs over a restart.
+        gateway_port: of 127.0.0.1; None for no gateway.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Stack:
         image_root: Path,
         workers: int = 1,
         appendonly: bool = True,
+        gateway_port: int | None = None,
     ) -> None:
         self._directory = directory
         self._database_url = database_url
@@ -56,7 +60,9 @@ class Stack:
             "LABELMILL_MODELS_FILE": str(models_file.resolve()),
             "LABELMILL_MODELS": models,
             "LABELMILL_IMAGE_ROOT": str(image_root.resolve()),
+            "LABELMILL_UPLOAD_STORE": str((directory / "uploads").resolve()),
         }
+        self._gateway_port = gateway_port
         self._redis = RedisServer(directory / "redis", appendonly=appendonly)
         self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -65,6 +71,11 @@ class Stack:
     def settings(self) -> dict[str, str]:
         """The environment variables by which clients and workers find this stack."""
         return {"LABELMILL_BROKER_URL": self._redis.url} | self._settings
+
+    @property
+    def gateway_url(self) -> str | None:
+        """Where the page and the API are; None without a gateway."""
+        return None if self._gateway_port is None else f"http://127.0.0.1:{self._gateway_port}"
 
     @property
     def worker_names(self) -> list[str]:
@@ -85,6 +96,8 @@ class Stack:
             for name in self._names:
                 self._spawn(name, "worker", "--name", name)
             self._spawn("reconciler", "reconcile", "--every", str(_RECONCILE_S))
+            if self._gateway_port is not None:
+                self._spawn("gateway", "serve", "--port", str(self._gateway_port))
             self._wait_ready()
         except BaseException:
             self.stop()
@@ -102,7 +115,7 @@ class Stack:
         self._redis.stop()
 
     def log(self, name: str) -> Path:
-        """The log of a worker, or of the ``reconciler``."""
+        """The log of a worker, of the ``reconciler`` or of the ``gateway``."""
         return self._directory / f"{name.partition('@')[0]}.log"
 
     def watch(self) -> None:
@@ -147,14 +160,19 @@ class Stack:
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         with redis.Redis.from_url(self._redis.url) as broker:
-            waiting = set(self._names)
+            waiting = [*self._names, *(["gateway"] if self._gateway_port is not None else [])]
             while waiting:
-                waiting -= {name for name in waiting if broker.exists(heartbeat_key(name))}
+                waiting = [name for name in waiting if not self._is_ready(name, broker)]
                 self._check_children()
                 if waiting and time.monotonic() > deadline:
                     name = waiting.pop()
                     raise EmbeddedServerError(f"{name} is not ready:\n{tail(self.log(name))}")
                 time.sleep(_LOOK_AGAIN_S)
+
+    def _is_ready(self, name: str, broker: redis.Redis) -> bool:
+        if name == "gateway":
+            return self._gateway_port is not None and gateway.answers(self._gateway_port)
+        return bool(broker.exists(heartbeat_key(name)))
 
     def _check_children(self) -> None:
         for name, process in self._children.items():
