@@ -98,13 +98,20 @@ async def read_upload(request: Request, limit: int) -> AsyncIterator[Upload]:
         Problem: it is too large, too slow or not well-formed.
     """
     _check_length(request, limit)
-    parser = MultiPartParser(
+    parser = _Parser(
         request.headers,
         _limited(request, limit),
         max_files=MAX_JOBS,
         max_fields=_FIELDS,
         max_part_size=_FIELD_BYTES,
     )
+    try:
+        yield _upload(await _parsed(parser))
+    finally:
+        parser.close()
+
+
+async def _parsed(parser: _Parser) -> FormData:
     try:
         async with asyncio.timeout(_READ_SECONDS):
             form = await parser.parse()
@@ -114,10 +121,22 @@ async def read_upload(request: Request, limit: int) -> AsyncIterator[Upload]:
         raise _too_slow() from None
     except ClientDisconnect:
         raise _ended_early() from None
-    try:
-        yield _upload(form)
-    finally:
-        await form.close()
+    if not parser.has_ended:
+        raise Problem(422, "invalid_multipart", "it ends in the middle")
+    return form
+
+
+class _Parser(MultiPartParser):
+    """Starlette's, which takes a body that ends in the middle and then leaves its file open."""
+
+    has_ended = False
+
+    def on_end(self) -> None:
+        self.has_ended = True
+
+    def close(self) -> None:
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 def _upload(form: FormData) -> Upload:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from db.tables import MAX_ID_LENGTH
 from producer.client import MAX_PRIORITY
@@ -19,6 +20,17 @@ MANY_EXAMPLE: dict[str, JsonValue] = {
 }
 
 _IN = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no such time") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with a zone, in UTC afterwards."""
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, strict=True)]
@@ -56,8 +68,8 @@ class OneJob(JobIn):
     priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, strict=True)] = Field(
         0, description="0 is the most urgent."
     )
-    eta: AwareDatetime | None = Field(None, description="Not to be started before.")
-    expires: AwareDatetime | None = Field(None, description="Not to be started after.")
+    eta: Moment | None = Field(None, description="Not to be started before.")
+    expires: Moment | None = Field(None, description="Not to be started after.")
 
 
 class ManyJobs(BaseModel):

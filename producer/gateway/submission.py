@@ -60,8 +60,8 @@ async def submit_one(services: Services, ids: Ids, asked: OneJob) -> Accepted:
         id=asked.id or ids.of("0"),
         run=asked.run,
         priority=asked.priority,
-        eta=asked.eta and asked.eta.astimezone(UTC),
-        expires=asked.expires and asked.expires.astimezone(UTC),
+        eta=asked.eta,
+        expires=asked.expires,
     )
     await services.queues.take_room(asked.model, 1)
     [accepted] = await services.intake.submit([publication])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from db.queries import Cursor, ResultFilter
 from db.tables import Status
@@ -13,6 +12,7 @@ from producer.gateway.access import Reader
 from producer.gateway.answers import ErrorCount, LabelCount, Results, ScoreHistogram, Summary
 from producer.gateway.contract import problems
 from producer.gateway.problems import Problem
+from producer.gateway.requests import Moment
 from producer.gateway.services import Shared
 
 router = APIRouter(tags=["results"])
@@ -30,8 +30,8 @@ def _wanted(
     error_code: _Text = None,
     min_score: _Score = None,
     max_score: _Score = None,
-    since: Annotated[AwareDatetime | None, Query(description="Finished then or later.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Finished before.")] = None,
+    since: Annotated[Moment | None, Query(description="Finished then or later.")] = None,
+    until: Annotated[Moment | None, Query(description="Finished before.")] = None,
     q: Annotated[
         str | None,
         Query(max_length=1000, description="In the text or the image's name; or a job's id."),
