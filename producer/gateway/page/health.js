@@ -6,6 +6,7 @@ import { el, fill, fillFrom } from "./dom.js";
 import { count, duration, inFull, moment } from "./format.js";
 import { jobLink, to } from "./route.js";
 import { stack } from "./stack.js";
+import { number, table } from "./tables.js";
 import { repeat } from "./waiting.js";
 
 const DEAD_MS = 5_000;
@@ -53,8 +54,9 @@ export function createHealth() {
 }
 
 function tiles({ redis, database, queues, workers, dead }) {
-  const sum = (name) => (queues ? queues.reduce((total, each) => total + (each[name] ?? 0), 0)
-    : null);
+  // What is not known of one queue is not known of all together.
+  const sum = (name) => (queues?.every((each) => Number.isFinite(each[name]))
+    ? queues.reduce((total, each) => total + each[name], 0) : null);
   const state = (value) => [value === "ok" ? "answers" : "away", value === "ok" ? "good" : "bad"];
   return [
     ["Redis", ...state(redis)],
@@ -68,7 +70,7 @@ function tiles({ redis, database, queues, workers, dead }) {
 }
 
 function queuesTable(queues) {
-  if (!queues) return unknown("The queues cannot be read while Redis is away.");
+  if (!queues?.some((each) => each.waiting !== null)) return unknown("The queues cannot be read while Redis is away.");
   return table("Queues",
     ["Model", "Served by", "Waiting", "Oldest", "In flight", "Delayed", "Dead"],
     queues.map((queue) => [
@@ -171,20 +173,6 @@ function deadLetters(place) {
   }
 
   return refresh;
-}
-
-function table(caption, headings, rows) {
-  return el("div", { class: "scroller", tabindex: 0, role: "group", "aria-label": caption },
-    el("table", { class: "plain" },
-      el("caption", { class: "unseen" }, caption),
-      el("thead", {}, el("tr", {}, headings.map((name) => el("th", { scope: "col" },
-        name || el("span", { class: "unseen" }, "Replay"))))),
-      el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map(({ content, class: kind }) =>
-        el("td", { class: kind || null }, content)))))));
-}
-
-function number(value) {
-  return { class: "number", content: count(value) };
 }
 
 function list(value) {

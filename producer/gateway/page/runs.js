@@ -7,11 +7,13 @@ import { el, fill, setText } from "./dom.js";
 import { count, counted, duration, inFull, moment, rate } from "./format.js";
 import { to } from "./route.js";
 import { stack } from "./stack.js";
+import { number, table } from "./tables.js";
 import { repeat } from "./waiting.js";
 
 const PAGE = 25;
 const MOVING_MS = 2_000;
 const DONE_MS = 15_000;
+const JUST_NOW_MS = 60_000; // more may come: a run that is sent in parts is done in between
 
 export function createRuns() {
   const heading = el("h1", { tabindex: -1 });
@@ -130,13 +132,11 @@ function oneRun(content, id) {
       Array.from(content.querySelectorAll("a"))
         .find((link) => link.getAttribute("href") === focused)?.focus();
     }
-    return !run.done;
+    return !run.done || Date.now() - Date.parse(run.submitted_at) < JUST_NOW_MS;
   };
 }
 
 function drawRun(run, throughput, summary) {
-  const results = (filter, text) => el("a", {
-    href: to("results", null, { run: run.id, ...filter }) }, text);
   return el("div", { "data-read": true },
     el("p", { class: "hint" }, `${run.source ?? ""}${run.source ? " → " : ""}${run.model}, begun `,
       el("time", { datetime: run.created_at }, inFull(run.created_at))),
@@ -149,7 +149,8 @@ function drawRun(run, throughput, summary) {
         labelHistogram(summary.labels, (label) => to("results", null, { run: run.id, label }),
           null))),
     failures(run, summary),
-    el("p", {}, results({}, "All results of this run")));
+    el("p", { class: "after" }, el("a", { href: to("results", null, { run: run.id }) },
+      "All results of this run")));
 }
 
 function stateOf(run) {
@@ -165,27 +166,22 @@ function stateOf(run) {
 }
 
 function tiles(run) {
-  const took = run.done ? ["Rate", "–"] : ["Rate, last minute", rate(run.rate)];
-  const left = run.done ? ["Time left", "none"]
-    : ["Time left", run.eta_seconds === null ? "not known" : `about ${duration(run.eta_seconds)}`];
+  const left = run.eta_seconds === null ? "not known" : `about ${duration(run.eta_seconds)}`;
   return el("dl", { class: "tiles" }, [
     ["Submitted", count(run.submitted)],
     ["Succeeded", count(run.succeeded)],
     ["Failed", count(run.failed)],
-    took,
-    left,
+    ...(run.done ? [] : [["Rate, last minute", rate(run.rate)], ["Time left", left]]),
   ].map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
 function failures(run, { errors }) {
   if (!errors.length) return null;
   return el("section", { class: "panel" }, el("h2", {}, "Failures"),
-    el("table", { class: "rows" },
-      el("thead", {}, el("tr", {}, ["Reason", "Jobs", "What to do"].map((name) => el("th",
-        { scope: "col" }, name)))),
-      el("tbody", {}, errors.map(({ code, count: number }) => el("tr", {},
-        el("td", { class: "what" }, el("a", {
-          href: to("results", null, { run: run.id, error_code: code }) }, code)),
-        el("td", { class: "number" }, count(number)),
-        el("td", { class: "advice" }, adviceFor(code)))))));
+    table("Failures", ["Reason", "Jobs", "What to do"], errors.map(({ code, count: jobs }) => [
+      { class: "what", content: el("a", {
+        href: to("results", null, { run: run.id, error_code: code }) }, code) },
+      number(jobs),
+      { class: "advice", content: adviceFor(code) },
+    ])));
 }

@@ -1,0 +1,213 @@
+"""A real browser before a real gateway, with a real worker on the demo's models behind it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from db.schema import upgrade
+from embedded.process import free_port
+from embedded.redis import RedisServer
+from tests.support.waiting import wait_for
+from tests.support.worker import ROOT, Workers, WorkerProcess
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+_TIMEOUT_MS = 20_000
+
+# The demo's two models, one that does as its texts say, and one that nobody serves.
+_MODELS = f"""
+[models.topics]
+task = "text-classification"
+checkpoint = "{ROOT}/demo/models/topics"
+
+[models.digits]
+task = "image-classification"
+checkpoint = "{ROOT}/demo/models/digits"
+
+[models.scripted]
+task = "text-classification"
+checkpoint = "."
+engine = "tests.support.engines:ScriptedEngine"
+
+[models.idle]
+task = "text-classification"
+checkpoint = "."
+engine = "tests.support.engines:ScriptedEngine"
+"""
+
+# Reported before any script of the page runs.
+_REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);
+});
+"""
+
+
+@dataclass
+class Site:
+    """A Labelmill with its gateway.
+
+    Parameters:
+        url: of the page.
+        workers: starts more workers, and knows its settings.
+        redis: its own, so that a test can kill it.
+    """
+
+    url: str
+    workers: Workers
+    redis: RedisServer
+    scripted: WorkerProcess | None = None
+
+    def serve_scripted(self) -> WorkerProcess:
+        """See that a worker serves the model ``scripted``."""
+        if self.scripted is None or self.scripted.process.poll() is not None:
+            self.scripted = self.workers.start(*_worker("scripted"))
+        return self.scripted
+
+
+@dataclass
+class Complaints:
+    """What the browser complained of; a test says which complaints it has provoked."""
+
+    seen: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+
+    def allow(self, part: str) -> None:
+        """Expect complaints that contain this."""
+        self.allowed.append(part)
+
+    def unexpected(self) -> list[str]:
+        """Those that nobody provoked."""
+        return [each for each in self.seen if not any(part in each for part in self.allowed)]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The machine's Chromium."""
+    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if program is None:
+        pytest.skip("no Chromium here: apt install chromium, or install Google Chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The one that all tests of the page visit."""
+    folder = tmp_path_factory.mktemp("site")
+    database_url = f"sqlite:///{folder / 'labelmill.db'}"
+    upgrade(database_url)
+    with RedisServer(folder / "redis") as redis:
+        workers = Workers(redis.url, database_url, folder)
+        workers.configure(
+            _MODELS,
+            upload_store=str(folder / "uploads"),
+            # A worker that dies is missed soon, and its job poisoned at once.
+            lease_seconds="1",
+            max_attempts="1",
+        )
+        main = workers.start(*_worker("topics,digits"), wait=False)
+        scripted = workers.start(*_worker("scripted"), wait=False)
+        with serving(workers) as url:
+            workers.wait_ready(main)
+            workers.wait_ready(scripted)
+            yield Site(url, workers, redis, scripted)
+        workers.stop()
+
+
+@contextmanager
+def serving(workers: Workers, **settings: str) -> Iterator[str]:
+    """A gateway of these workers, as a process; yields its URL."""
+    port = free_port()
+    log = workers.folder / f"serve-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "labelmill", "serve", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=workers.folder,
+            env=workers.environment() | settings,
+        )
+    url = f"http://127.0.0.1:{port}/"
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"{url}healthz", timeout=5):
+                return True
+        except URLError:
+            return False
+
+    try:
+        wait_for(answers)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    """Fails the test at its end if the browser complained of something."""
+    complaints = Complaints()
+    yield complaints
+    assert complaints.unexpected() == []
+
+
+@pytest.fixture
+def context(browser: Browser, complaints: Complaints) -> Iterator[BrowserContext]:
+    """A fresh profile."""
+    with watched(browser, complaints) as context:
+        yield context
+
+
+@contextmanager
+def watched(
+    browser: Browser, complaints: Complaints, **options: object
+) -> Iterator[BrowserContext]:
+    """A fresh profile whose complaints are collected."""
+    context = browser.new_context(viewport={"width": 1100, "height": 900}, **options)
+    context.set_default_timeout(_TIMEOUT_MS)
+    context.add_init_script(_REPORT_VIOLATIONS)
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.seen.append(f"{message.text} ({message.location.get('url')})")
+
+    context.on("console", note)
+    context.on("weberror", lambda error: complaints.seen.append(str(error.error)))
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site) -> Page:
+    """The page, with the models known."""
+    page = context.new_page()
+    page.goto(site.url)
+    page.locator("#model option").first.wait_for(state="attached")
+    return page
+
+
+def _worker(models: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "labelmill", "worker", "--name", "%n", "--models", models)
