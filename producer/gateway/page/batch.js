@@ -15,7 +15,8 @@ const SHOWN = 100; // items; the rest is in the run's view
 const LIVE_UP_TO = 500; // items, as many as one page of results; a larger run is only counted
 const LOOK_MS = 2_000;
 const LOOK_LIVE_MS = 5_000;
-const LOOKED_AT_ONCE = 5;
+const HURRY_MS = 200; // while every look finds something
+const LOOKED_AT_ONCE = 20;
 
 /** A batch of items that go to one model; as one run where there are several. */
 export class Batch {
@@ -75,25 +76,37 @@ export class Batch {
     if (this.run && this.isSmall()) {
       follow({ run: this.run }, (job) => this.onResult(job), (live) => { this.live = live; }, signal);
     }
-    repeat(() => this.look(signal), () => (this.live ? LOOK_LIVE_MS : LOOK_MS), signal);
+    repeat(() => this.look(signal), () => this.lookAgain(), signal);
+  }
+
+  lookAgain() {
+    if (this.found > 0) return HURRY_MS;
+    return this.live ? LOOK_LIVE_MS : LOOK_MS;
   }
 
   /** Ask for what no event told: the stream may have opened late, or be broken. */
   async look(signal) {
+    const open = this.openItems().length;
     try {
-      for (const job of await this.finishedJobs(signal)) this.onResult(job);
-      if (this.counting()) this.progress = await get(runPath(this.run), signal);
+      for (const job of await this.jobs(signal)) this.onResult(job);
+      if (this.counting() && this.accepted) this.progress = await get(runPath(this.run), signal);
     } catch {
       // The notices tell that the gateway or the database is away; the next look may succeed.
       await pause(LOOK_MS, signal).catch(() => {});
     }
     if (signal.aborted) return;
+    this.found = open - this.openItems().length;
     this.redraw();
     if (this.sent && this.left() === 0) this.finish();
   }
 
-  async finishedJobs(signal) {
-    const open = Array.from(this.byId.values()).filter((item) => !item.done);
+  /** Shown items that were accepted and have no result yet. */
+  openItems() {
+    return Array.from(this.byId.values()).filter((item) => !item.done);
+  }
+
+  async jobs(signal) {
+    const open = this.openItems();
     if (!open.length) return [];
     if (this.run && this.isSmall()) {
       const filter = { run: this.run, limit: this.items.length };
@@ -102,7 +115,9 @@ export class Batch {
     const wait = this.run ? "" : "?wait=10s";
     const found = [];
     for (const item of open.slice(0, LOOKED_AT_ONCE)) {
-      found.push(await get(jobPath(item.id) + wait, signal));
+      const job = await get(jobPath(item.id) + wait, signal);
+      found.push(job);
+      if (!job.finished_at) break; // those after it hardly are
     }
     return found;
   }
@@ -182,7 +197,7 @@ export class Batch {
   left() {
     if (this.counting()) {
       const { succeeded = 0, failed = 0 } = this.progress ?? {};
-      return Math.max(0, this.accepted - succeeded - failed);
+      return Math.max(this.openItems().length, this.accepted - succeeded - failed);
     }
     return this.items.filter((item) => item.id && !item.done).length;
   }

@@ -13,6 +13,7 @@ import { pause } from "./waiting.js";
 const RETRY_MS = 3_000;
 
 const dialog = document.getElementById("job");
+const content = el("div");
 let open = null; // {id, controller}
 
 /** Show the details of a job, or none. */
@@ -25,8 +26,10 @@ export function showDetails(id) {
     return;
   }
   open = { id, controller: new AbortController() };
-  fill(dialog, head(id), el("p", { class: "hint" }, "Reading …"));
+  fill(content, el("p", { class: "hint" }, "Reading …"));
+  fill(dialog, head(id), content);
   if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
   follow(id, open.controller.signal);
 }
 
@@ -46,13 +49,13 @@ async function follow(id, signal) {
   while (!signal.aborted) {
     try {
       const job = await get(`${jobPath(id)}?wait=${wait}`, signal);
-      fill(dialog, head(id), body(job));
+      fill(content, body(job));
       if (job.result || job.error) return;
       wait = "10s";
     } catch (error) {
       if (signal.aborted) return;
       const message = error instanceof Problem ? error.message : String(error);
-      fill(dialog, head(id), el("p", { class: "notice bad", role: "alert" }, message));
+      fill(content, el("p", { class: "notice bad", role: "alert" }, message));
       if (!error.passing) return;
     }
     await pause(wait === "0s" ? RETRY_MS : 500, signal).catch(() => {});

@@ -23,6 +23,7 @@ export function filePicture(file) {
 /** The picture of a job's input; nothing where it has none. */
 export function jobPicture(job) {
   if (!job.thumbnail) return null;
+  if (job.error?.code.startsWith("image_")) return missing(); // what no worker could read
   const image = picture();
   image.addEventListener("error", () => image.replaceWith(missing()), { once: true });
   if (token()) {

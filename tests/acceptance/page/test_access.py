@@ -52,7 +52,7 @@ def test_it_asks_for_a_token_where_one_is_needed(
     complaints.allow("status of 401")
     settings = {"LABELMILL_DATABASE_URL": f"sqlite:///{tmp_path}/tokens.db"}
     _labelmill(site, settings, "db", "upgrade")
-    made = _labelmill(site, settings, "token", "create", "page", "--scopes", "submit,read")
+    made = _labelmill(site, settings, "token", "create", "page")
     secret = re.search(r"lm_\S+", made)
     assert secret, made
     with serving(site.workers, **settings) as url:

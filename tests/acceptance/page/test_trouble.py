@@ -11,14 +11,15 @@ from tests.acceptance.page.actions import drop, lines, newest, type_text
 from tests.acceptance.page.conftest import Complaints, Site, serving
 from tests.support.waiting import wait_for
 
+UNSERVED = "No worker serves scripted: it waits until one starts."
+
 
 def test_without_a_worker_it_says_so_and_the_job_arrives_later(page: Page, site: Site) -> None:
     site.serve_scripted().terminate()
     batch = type_text(page, "patience", model="scripted")
     notices = page.locator("#notices")
     expect(notices).to_contain_text("No worker serves scripted: 1 job waits until one starts")
-    expect(batch.locator(".state")).to_have_text("No worker serves scripted: it waits until one st"
-                                                 "arts.")  # fmt: skip
+    expect(batch.locator(".state")).to_have_text(UNSERVED)
     expect(page.locator("#model-state")).to_contain_text("no worker serves it now: jobs wait")
     site.serve_scripted()
     expect(batch.locator(".outcome .label")).to_have_text("patience")
@@ -27,8 +28,6 @@ def test_without_a_worker_it_says_so_and_the_job_arrives_later(page: Page, site:
 
 def test_a_long_queue_is_told(page: Page, site: Site) -> None:
     site.serve_scripted().terminate()
-    drop(page, [lines("queue.txt", *(f"number {each}" for each in range(150)))])
-    # The first choice reads texts: those went to topics. These wait.
     page.get_by_label("Model").select_option("scripted")
     drop(page, [lines("queue.txt", *(f"number {each}" for each in range(150)))])
     expect(page.locator("#notices")).to_contain_text("No worker serves scripted: 150 jobs wait")
@@ -57,7 +56,7 @@ def test_a_job_that_ends_its_worker_is_a_dead_letter_and_replayed(
     page.get_by_role("button", name="Replay").click()
     page.locator(".answer a").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.locator(".scores th").first).to_have_text(text)
+    expect(dialog.locator(".scores tbody th").first).to_have_text(text)
     expect(dialog.get_by_role("heading")).to_contain_text(":replay1")
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Replay")).to_have_count(0)
