@@ -15,8 +15,8 @@ SHEET = Path(__file__).parents[3] / "producer" / "gateway" / "page" / "style.css
 VIEWS = ("", "results", "runs", "health")
 
 UNNAMED = """
-() => Array.from(document.querySelectorAll("input, select, textarea, button, a, dialog"))
-  .filter((control) => !control.labels?.length && !control.textContent.trim()
+() => Array.from(document.querySelectorAll("input, select, textarea, button, a, dialog[open]"))
+  .filter((control) => !control.hidden && !control.labels?.length && !control.textContent.trim()
     && !control.ariaLabel && !control.ariaLabelledByElements?.length)
   .map((control) => control.outerHTML)
 """
