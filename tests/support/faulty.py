@@ -4,6 +4,8 @@
     ends the process with SIGKILL the first time that it comes to a point; see ``POINTS``.
 ``clock <seconds>``
     the process takes the time to be so much later than it is.
+``web <port>``
+    every name of the web has one public address, where a server of this machine answers.
 
 What follows is the command line of ``labelmill``.
 """
@@ -17,6 +19,7 @@ import os
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -82,12 +85,26 @@ def shift_clock(seconds: float) -> None:
     datetime.datetime = Shifted  # type: ignore[misc]
 
 
+def lead_the_web_to(port: int) -> None:
+    """Make this process find every web host on a port of this machine."""
+    from tests.support.web import FakeNetwork
+    from worker.images.web import fetch
+
+    class Everywhere(FakeNetwork):
+        def __init__(self) -> None:
+            super().__init__(defaultdict(lambda: [["93.184.216.34"]]), port)
+
+    fetch.Network = Everywhere  # type: ignore[misc, assignment]
+
+
 def main() -> None:
     """Build the fault in, and be ``labelmill``."""
     fault, argument = sys.argv[1:3]
     del sys.argv[1:3]
     if fault == "clock":
         shift_clock(float(argument))
+    elif fault == "web":
+        lead_the_web_to(int(argument))
     else:
         kill_at(argument)
     from labelmill import main as labelmill

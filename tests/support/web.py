@@ -118,7 +118,7 @@ class FakeNetwork(Network):
 
     def __init__(self, names: dict[str, list[Sequence[str]]], port: int | None = None) -> None:
         super().__init__()
-        self._names = {host: list(answers) for host, answers in names.items()}
+        self._names = names
         self._port = port
         self.looked_up: list[str] = []
         self.dialled: list[tuple[str, int]] = []
@@ -126,9 +126,10 @@ class FakeNetwork(Network):
     def resolve(self, host: str, deadline: Deadline) -> Sequence[str]:
         """See :class:`Network`."""
         self.looked_up.append(host)
-        answers = self._names.get(host)
-        if not answers:
-            raise socket.gaierror(socket.EAI_NONAME, "no such host")
+        try:
+            answers = self._names[host]
+        except KeyError:
+            raise socket.gaierror(socket.EAI_NONAME, "no such host") from None
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def connect(self, address: str, port: int, seconds: float) -> socket.socket:

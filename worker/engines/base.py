@@ -21,8 +21,8 @@ class Engine(ABC, Generic[Prepared, Output]):
     Each step takes many jobs and answers for each in the same order; a job that fails alone is
     answered with a :class:`~db.errors.JobError`. A step that raises is called again with fewer
     jobs, down to the one that makes it raise. Jobs of equal content in a group are one job for
-    ``prepare`` and ``forward``. Each step is called from one thread at a time,
-    but ``prepare`` and ``decode`` run while ``forward`` does.
+    ``prepare`` and ``forward``. Each step is called from one thread at a time, but
+    ``prepare`` and ``decode`` run while ``forward`` does; see also :meth:`waits`.
 
     Parameters:
         spec: the model's entry in ``models.toml``.
@@ -40,6 +40,14 @@ class Engine(ABC, Generic[Prepared, Output]):
     @abstractmethod
     def prepare(self, jobs: Sequence[Job]) -> list[Prepared | JobError]:
         """Make the jobs' inputs ready for the device, on the CPU."""
+
+    def waits(self, jobs: Sequence[Job]) -> bool:
+        """Whether to prepare these may mean to wait for other machines.
+
+        They are then prepared in a thread of their own, and other jobs meanwhile, also of this
+        model: ``prepare`` is then called from several threads at once.
+        """
+        return False
 
     @abstractmethod
     def forward(self, inputs: Sequence[Prepared]) -> list[Output | JobError]:

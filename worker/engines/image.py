@@ -75,17 +75,20 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
             key, lambda: calibrate(partial(self._seconds, probe), _BUDGETS)
         )
 
+    def waits(self, jobs: Sequence[Job]) -> bool:
+        """See :class:`Engine`; whether one of the images lies elsewhere."""
+        return any(self._fetcher.is_remote(cast("Image", job.image)) for job in jobs)
+
     def prepare(self, jobs: Sequence[Job]) -> list[Pixels | JobError]:
         """Fetch, decode and bring to size, on all cores; see :class:`Preprocessor`.
 
         Images of other machines are fetched many at a time; meanwhile the cores have the others.
         """
-        images = [cast("Image", job.image) for job in jobs]
         prepared = [
             self._fetches.submit(self._remote_pixels, image)
             if self._fetcher.is_remote(image)
             else self._cores.submit(self._pixels, image)
-            for image in images
+            for image in (cast("Image", job.image) for job in jobs)
         ]
         return [each.result() for each in prepared]
 

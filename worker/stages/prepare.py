@@ -17,6 +17,7 @@ from producer.contract.queues import QueueKeys
 from worker.engines.load import AnyEngine
 from worker.leases import Lease, LeaseKeeper, Leases, Taken
 from worker.leases.doorbell import Doorbell
+from worker.stages.aside import Aside
 from worker.stages.handover import ReadyJobs
 from worker.stages.isolate import isolate
 from worker.stages.leased import Group, LeasedJob
@@ -62,6 +63,7 @@ class PrepareStage:
         self._ready = ready
         self._finished = finished
         self._order = list(engines)
+        self._aside = Aside(on_done=doorbell.ring)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -87,7 +89,7 @@ class PrepareStage:
         for name in self._order:
             if self._stopping.is_set():
                 return
-            room = self._ready.room(name)
+            room = self._room(name)
             if not room:
                 full.append(name)
                 continue
@@ -111,8 +113,12 @@ class PrepareStage:
         """Wait for an entry in one of the lists, or for room for one of the full queues."""
         end = time.monotonic() + seconds
         while self._doorbell.wait(waitable, max(0.0, end - time.monotonic())):
-            if self._stopping.is_set() or any(self._ready.room(name) for name in full):
+            if self._stopping.is_set() or any(self._room(name) for name in full):
                 return
+
+    def _room(self, name: str) -> int:
+        """How many more jobs of the model may be taken, beside those that are prepared aside."""
+        return self._ready.room(name) - self._aside.jobs(name)
 
     def _take(self, name: str, room: int) -> Taken:
         taken = self._leases.take(name, room, claim=self._keeper.count == 0)
@@ -138,20 +144,32 @@ class PrepareStage:
                 continue
             leased.output = self._refusal(leased, engine)
             (ended if leased.output else admitted).append(leased)
+        if ended:
+            self._finished.put(Group(model, ended))
+        make_ready = partial(self._make_ready, model, admitted)
+        if engine.waits([leased.job for leased in admitted]):
+            self._aside.begin(model, len(admitted), make_ready)
+        else:
+            make_ready()
+
+    def _make_ready(self, model: str, admitted: Sequence[LeasedJob]) -> None:
         jobs = [leased.job for leased in admitted]
-        inputs = once(partial(isolate, engine.prepare), jobs, [job.content for job in jobs])
-        prepared = []
-        for leased, prepared_input in zip(admitted, inputs, strict=True):
-            if isinstance(prepared_input, JobError):
-                leased.output = prepared_input
-                ended.append(leased)
+        step = partial(isolate, self._engines[model].prepare)
+        prepared: list[LeasedJob] = []
+        failed: list[LeasedJob] = []
+        for leased, answer in zip(
+            admitted, once(step, jobs, [job.content for job in jobs]), strict=True
+        ):
+            if isinstance(answer, JobError):
+                leased.output = answer
+                failed.append(leased)
             else:
-                leased.input = prepared_input
+                leased.input = answer
                 prepared.append(leased)
         if prepared:
             self._ready.put(model, prepared)
-        if ended:
-            self._finished.put(Group(model, ended))
+        if failed:
+            self._finished.put(Group(model, failed))
 
     def _delayed(self, leased: LeasedJob) -> bool:
         eta = leased.message.eta
