@@ -92,7 +92,7 @@ def dialled(uri: str, addresses: list[str]) -> Dialled | None:
     raise AssertionError("nothing can have been fetched")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(URIS, ADDRESSES)
 @example("https://example.org/", ["1.1.1.1", "127.0.0.1"])
 def test_only_public_addresses_are_dialled(uri: str, addresses: list[str]) -> None:
