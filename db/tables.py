@@ -188,6 +188,14 @@ class Result(Base):
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]
 
+    def __repr__(self) -> str:
+        how = (
+            f"label={self.label!r}, score={self.score!r}"
+            if self.status is Status.SUCCEEDED
+            else f"error_code={self.error_code!r}, error_message={self.error_message!r}"
+        )
+        return f"Result(id={self.id!r}, model={self.model!r}, status={str(self.status)!r}, {how})"
+
 
 class Token(Base):
     """One token of the gateway; what its bearer says is kept as a hash alone."""

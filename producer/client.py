@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from db.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
-from db.ledger import Ledger, add_job
+from db.ledger import Ledger
 from db.rows import JobRow
 from db.settings import DatabaseSettings
 from db.store import RunProgress, Store
@@ -23,7 +23,7 @@ from db.tables import Result
 from producer.contract.job import Job, check_id, parse_job
 from producer.contract.settings import BrokerSettings
 from producer.ids import new_id
-from producer.joined import JoinedTransactions, Transaction, connection_of
+from producer.joined import JoinedTransactions, Transaction, write_job
 from producer.publisher import Publication, Publisher
 
 MAX_PRIORITY = 9
@@ -219,12 +219,14 @@ class Client:
         """Submit one job within a transaction of the caller's; returns the job's id.
 
         The job is written into the ledger together with the caller's own rows, and sent only if
-        they are committed. With a session it is sent right after its commit; with a connection,
-        call :meth:`publish` after yours. Where that does not happen, because Redis is away or the
-        process has ended, the reconciler sends it a little later.
+        they are committed. With a session, or with Django's connection, it is sent right after
+        the commit; with a connection of SQLAlchemy's, call :meth:`publish` after yours. Where that
+        does not happen, because Redis is away or the process has ended, the reconciler sends it a
+        little later.
 
         Parameters:
-            transaction: SQLAlchemy's ``Session`` or ``Connection`` on the results database.
+            transaction: SQLAlchemy's ``Session`` or ``Connection``, or ``django.db.connection``,
+                on the results database.
             text, image: exactly one of them; all else is as for :meth:`submit_text`.
 
         Raises:
@@ -235,9 +237,9 @@ class Client:
         """
         new = NewJob(text=text, image=image, id=id, top_k=top_k)
         publication = _publication(
-            model, new, run, priority=priority, eta=_aware(eta), expires=_moment(expires)
+            model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
         )
-        if not add_job(connection_of(transaction), ledger_row(publication)):
+        if not write_job(transaction, ledger_row(publication)):
             raise DuplicateJob(publication.id)
         self._joined.enqueued(transaction, publication.id)
         return publication.id
@@ -329,7 +331,7 @@ class Client:
         expires: datetime | timedelta | None,
     ) -> str:
         publication = _publication(
-            model, new, run, priority=priority, eta=_aware(eta), expires=_moment(expires)
+            model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
         )
         if not self.send([publication]):
             raise DuplicateJob(publication.id)
@@ -392,11 +394,15 @@ def ledger_row(publication: Publication) -> JobRow:
     )
 
 
-def _aware(moment: datetime | None) -> datetime | None:
+def _aware(name: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and not isinstance(moment, datetime):
+        raise JobError(
+            ErrorCode.INVALID_JOB, f"{name} is a datetime, not of type {type(moment).__name__}"
+        )
     return moment.astimezone(UTC) if moment is not None else None
 
 
 def _moment(expires: datetime | timedelta | None) -> datetime | None:
     if isinstance(expires, timedelta):
         return datetime.now(UTC) + expires
-    return _aware(expires)
+    return _aware("expires", expires)

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
+from db.dbapi import add_job_by_cursor
 from db.errors import ServiceUnavailable
+from db.ledger import add_job
+from db.rows import JobRow
 
 logger = logging.getLogger(__name__)
 
-Transaction = Connection | Session | scoped_session[Any]
+
+@runtime_checkable
+class DjangoConnection(Protocol):
+    """``django.db.connection``, or one of ``django.db.connections``."""
+
+    vendor: str
+
+    def cursor(self) -> Any:
+        """A cursor within the connection's transaction."""
+
+    def on_commit(self, func: Callable[[], object], /) -> None:
+        """Have a function called after the commit, or at once where there is no transaction."""
+
+
+Transaction = Connection | Session | scoped_session[Any] | DjangoConnection
 """What a caller's transaction is known by."""
 
 
-def connection_of(transaction: Transaction) -> Connection:
-    """The connection on which a transaction runs; a session begins one if it has none."""
-    return transaction if isinstance(transaction, Connection) else transaction.connection()
+def write_job(transaction: Transaction, row: JobRow) -> bool:
+    """Write a job into the ledger within a transaction; False if its id was there.
+
+    Raises:
+        ConfigurationError: the transaction is not of SQLite or PostgreSQL.
+        DatabaseUnavailable: the database is away; with Django, its own errors are raised.
+    """
+    if isinstance(transaction, Connection):
+        return add_job(transaction, row)
+    if isinstance(transaction, Session | scoped_session):
+        return add_job(transaction.connection(), row)
+    with transaction.cursor() as cursor:
+        return add_job_by_cursor(cursor, transaction.vendor, row)
 
 
 class JoinedTransactions:
@@ -39,6 +66,9 @@ class JoinedTransactions:
         """Remember a job that was written in this transaction."""
         if isinstance(transaction, Connection):
             return
+        if not isinstance(transaction, Session | scoped_session):
+            transaction.on_commit(lambda: self._send([job_id]))
+            return
         session = transaction() if isinstance(transaction, scoped_session) else transaction
         if self not in session.info:
             session.info[self] = []
@@ -50,13 +80,16 @@ class JoinedTransactions:
         ids = self._ids(session)
         if not ids:
             return
+        sent = self._send(ids)
+        ids[:] = [each for each in ids if each not in sent]
+
+    def _send(self, ids: Sequence[str]) -> set[str]:
         try:
-            sent = set(self._publish(ids))
+            return set(self._publish(ids))
         except ServiceUnavailable as error:
             # The caller's commit is done, and must not look as if it had failed.
             logger.warning("%d jobs are left to the reconciler: %s", len(ids), error)
-        else:
-            ids[:] = [each for each in ids if each not in sent]
+            return set()
 
     def _ended(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is None:

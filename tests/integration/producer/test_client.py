@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -185,3 +186,9 @@ def test_without_the_database_nothing_is_published(broker: redis.Redis, redis_ur
     with Client(redis_url, nowhere) as client, pytest.raises(DatabaseUnavailable):
         client.submit_text("q", "x")
     assert waiting(broker) == []
+
+
+@pytest.mark.parametrize("moment", [{"eta": "soon"}, {"expires": 60}])
+def test_a_moment_of_a_wrong_type_is_told(client: Client, moment: dict[str, Any]) -> None:
+    with pytest.raises(JobError, match=f"{next(iter(moment))} is a datetime"):
+        client.submit_text("topics", "hello", **moment)
