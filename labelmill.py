@@ -18,6 +18,7 @@ import producer.announce.cli
 import producer.bulk.cli
 import producer.cli
 import producer.export.cli
+import producer.export.evaluation
 import producer.gateway.cli
 import producer.recovery.cli
 import worker.cli
@@ -59,6 +60,7 @@ app.command()(producer.gateway.cli.serve)
 app.command()(producer.bulk.cli.submit)
 app.command()(producer.cli.status)
 app.command()(producer.export.cli.results)
+app.command("evaluate")(producer.export.evaluation.evaluate_run)
 app.command()(producer.announce.cli.webhook)
 app.command()(worker.cli.health)
 app.command()(producer.recovery.cli.reconcile)

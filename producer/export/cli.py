@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from db.errors import ConfigurationError
+from db.errors import ConfigurationError, SourceError
 from db.filters import ResultFilter
 from db.records import Record, Records
 from db.settings import DatabaseSettings
@@ -21,6 +21,8 @@ from producer.contract.settings import BrokerSettings
 from producer.contract.uploads import UploadStore
 from producer.export import options
 from producer.export.columns import RESULT_COLUMNS, Export
+from producer.export.evaluation import source_rows
+from producer.export.join import Rows, joined
 from producer.export.output import Format, as_text, format_of, opened_output
 from producer.export.write import write_rows
 
@@ -64,6 +66,23 @@ def results(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="As --format csv.")] = False,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Put each result beside its row of this file; by default, with --output, that "
+            "of --run.",
+        ),
+    ] = None,
+    no_join: Annotated[
+        bool, typer.Option("--no-join", help="Write the results alone, in the order they came.")
+    ] = False,
+    id_column: Annotated[
+        str | None, typer.Option(help="The column of job ids in the file of --join.")
+    ] = None,
+    only_finished: Annotated[
+        bool, typer.Option("--only-finished", help="Leave out the file's rows without a result.")
+    ] = False,
     spreadsheet: Annotated[
         bool,
         typer.Option(
@@ -79,6 +98,8 @@ def results(
     Examples:
 
       labelmill results --run 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11 --output labels.parquet
+
+      labelmill results --run tickets --join messages.csv --id-column ticket -o labelled.csv.gz
 
       labelmill results --model topics --status failed --since 24h --json > failed.jsonl
     """
@@ -104,8 +125,17 @@ def results(
                 raise ConfigurationError("a report is of all results that the options choose")
             count = _report(store, wanted, output)
         else:
-            rows = _records(store, ids, wanted, limit)
-            export = Export((), RESULT_COLUMNS, rows)
+            rows = None if ids or no_join else _source_rows(store, run, join, id_column, output)
+            if rows is None:
+                export = Export((), RESULT_COLUMNS, _records(store, ids, wanted, limit))
+            else:
+                export = joined(
+                    rows,
+                    Records(store.engine),
+                    wanted,
+                    only_finished=only_finished,
+                    limit=limit,
+                )
             count = write_rows(export, chosen or Format.CSV, output, spreadsheet=spreadsheet)
     if output is not None:
         _stderr.print(f"{count:,} rows written", highlight=False)
@@ -129,6 +159,26 @@ def _records(
     if ids:
         return iter(list(records.of(ids, wanted).values())[:limit])
     return records.newest_first(wanted, limit) if limit else records.oldest_first(wanted)
+
+
+def _source_rows(
+    store: Store, run: str | None, join: str | None, id_column: str | None, output: str | None
+) -> Rows | None:
+    """The rows to put results beside, if there are any to be had."""
+    if join is not None:
+        return source_rows(store, run, join, id_column)
+    found = store.run(run) if run is not None and output is not None else None
+    if found is None:
+        return None
+    try:
+        rows = Rows.of_run(found)
+    except (ConfigurationError, SourceError) as error:
+        _stderr.print(
+            f"without the source's columns: {error}", highlight=False, markup=False, soft_wrap=True
+        )
+        return None
+    _stderr.print(f"joined to {found.source}", highlight=False, markup=False, soft_wrap=True)
+    return rows
 
 
 def _report(store: Store, wanted: ResultFilter, output: str | None) -> int:
