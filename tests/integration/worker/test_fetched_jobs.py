@@ -13,6 +13,8 @@ from tests.support.web import WebServer, reply
 from tests.support.worker import ROOT, SCRIPTED_MODELS, Workers
 
 DIGITS = ROOT / "demo" / "data" / "digits"
+# Too few pixels for the image by which passes are measured: the workers start at once.
+MAX_PIXELS = "100000"
 MODELS = f"""
 {SCRIPTED_MODELS}
 [models.digits]
@@ -58,6 +60,7 @@ def test_images_of_the_web_and_uploads_get_their_labels_and_others_their_errors(
         models="digits",
         image_hosts="http://example.org",
         upload_store=str(tmp_path / "uploads"),
+        max_image_pixels=MAX_PIXELS,
     )
     with WebServer(handler) as server, workers.client() as client:
         ids = {uri: client.submit_image("digits", uri) for uri in expected}
@@ -82,7 +85,9 @@ def test_images_are_fetched_together_and_hold_nothing_else_up(
             go.wait(60)
         return reply(image)
 
-    workers.configure(MODELS, image_hosts="http://example.org", image_timeout="60")
+    workers.configure(
+        MODELS, image_hosts="http://example.org", image_timeout="60", max_image_pixels=MAX_PIXELS
+    )
     with WebServer(handler) as server, workers.client() as client:
         workers.start_faulty("web", str(server.port))
         slow = [client.submit_image("digits", f"http://example.org/slow{i}") for i in range(8)]
@@ -109,7 +114,13 @@ def test_a_worker_that_waits_for_a_host_gives_the_job_back_at_once(
         go.wait(60)
         return reply(image)
 
-    workers.configure(MODELS, models="digits", image_hosts="http://example.org", image_timeout="5")
+    workers.configure(
+        MODELS,
+        models="digits",
+        image_hosts="http://example.org",
+        image_timeout="5",
+        max_image_pixels=MAX_PIXELS,
+    )
     with WebServer(handler) as server, workers.client() as client:
         worker = workers.start_faulty("web", str(server.port))
         client.submit_image("digits", "http://example.org/cat.png")
