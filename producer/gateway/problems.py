@@ -22,6 +22,7 @@ from db.errors import (
     LabelmillError,
     SchemaOutOfDate,
     ServiceUnavailable,
+    UploadStoreUnavailable,
 )
 
 logger = logging.getLogger(__name__)
@@ -99,8 +100,12 @@ def of_error(error: Exception) -> Problem:
         return try_again(503, "redis_away", "Redis does not answer; try again soon")
     if isinstance(error, DatabaseUnavailable):
         return try_again(503, "database_away", "the database does not answer; try again soon")
-    if isinstance(error, ServiceUnavailable):
+    if isinstance(error, UploadStoreUnavailable):
         return try_again(503, "store_away", "the upload store does not answer; try again soon")
+    if isinstance(error, ServiceUnavailable):
+        return try_again(
+            503, "unavailable", "Redis or the database does not answer; try again soon"
+        )
     if isinstance(error, SchemaOutOfDate):
         return try_again(
             503, "schema_out_of_date", "the database is of another version: labelmill db upgrade"

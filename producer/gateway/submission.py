@@ -14,7 +14,7 @@ from producer.gateway.answers import Accepted, AcceptedRun, Fault, Refused, Take
 from producer.gateway.jobs import job_url
 from producer.gateway.models import Models
 from producer.gateway.problems import Problem, of_job
-from producer.gateway.requests import JobIn, ManyJobs, OneJob
+from producer.gateway.requests import MAX_JOBS, JobIn, ManyJobs, OneJob
 from producer.gateway.sameness import is_same
 from producer.gateway.services import Services
 from producer.ids import new_id
@@ -89,7 +89,7 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
     if not publications:
         raise next(of_job(each) for each in outcomes if isinstance(each, JobError))
     if ids.are_derived:
-        beyond = ids.of(str(len(asked.jobs)))
+        beyond = [ids.of(str(number)) for number in range(len(asked.jobs), MAX_JOBS)]
         await _check_repeated(services, publications, beyond)
     await services.queues.take_room(asked.model, len(publications))
     accepted = iter(await services.intake.submit(publications))
@@ -105,21 +105,22 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
 
 
 async def _check_repeated(
-    services: Services, publications: Sequence[Publication], beyond: str
+    services: Services, publications: Sequence[Publication], beyond: Sequence[str]
 ) -> None:
     """Refuse a key that stood for another request, before any of this one is submitted.
+
+    Parameters:
+        beyond: the ids that a longer request would have had.
 
     Raises:
         Problem: it did.
     """
-    known = await services.database_threads.run(
-        services.store.jobs_of, [*(each.id for each in publications), beyond]
-    )
-    if known and not all(
-        each.id in known and is_same(ledger_row(each), known[each.id]) for each in publications
+    ids = [each.id for each in publications]
+    known = await services.database_threads.run(services.store.jobs_of, [*ids, *beyond])
+    if known and (
+        set(known) != set(ids)
+        or not all(is_same(ledger_row(each), known[each.id]) for each in publications)
     ):
-        raise _conflict(derived=True)
-    if beyond in known:
         raise _conflict(derived=True)
 
 
