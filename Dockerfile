@@ -28,11 +28,12 @@ RUN pip wheel --no-deps --wheel-dir /dist .
 
 FROM python AS base
 # /tmp is the one folder that every container can write to, so it is home. The cache of checkpoints
-# has its owner here, because a new volume takes it over from the image.
+# and the uploads have their owner here, because a new volume takes it over from the image.
 RUN groupadd --gid 10001 labelmill \
     && useradd --uid 10001 --gid labelmill --no-create-home --home-dir /tmp \
         --shell /usr/sbin/nologin labelmill \
-    && install --directory --owner labelmill --group labelmill /var/lib/labelmill/huggingface
+    && install --directory --owner labelmill --group labelmill \
+        /var/lib/labelmill/huggingface /var/lib/labelmill/uploads
 ENV HF_HOME=/var/lib/labelmill/huggingface \
     HF_HUB_DISABLE_TELEMETRY=1 \
     LABELMILL_CACHE_DIR=/var/lib/labelmill/huggingface/labelmill
@@ -44,7 +45,7 @@ ENTRYPOINT ["labelmill"]
 FROM base AS client
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
     --mount=type=bind,source=constraints.txt,target=/constraints.txt \
-    pip install --constraint /constraints.txt "$(echo /dist/labelmill-*.whl)[postgres]"
+    pip install --constraint /constraints.txt "$(echo /dist/labelmill-*.whl)[gateway,postgres]"
 # By number: Kubernetes cannot tell from a name that it is not root's.
 USER 10001:10001
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from producer.gateway.threads import Threads
 
 _LONGEST = 128
 _FRESH_SECONDS = 5.0  # so long a revoked token may still be good
+_PATIENCE_SECONDS = 1.0
 _REMEMBERED = 1024
 
 
@@ -41,25 +41,24 @@ class Bearers:
     def __init__(self, tokens: Tokens, threads: Threads) -> None:
         self._tokens = tokens
         self._threads = threads
-        self._known: OrderedDict[str, tuple[float, Caller | None]] = OrderedDict()
+        self._known: OrderedDict[str, Fresh[Caller | None]] = OrderedDict()
         self._any = Fresh(lambda: threads.run(tokens.exist), _FRESH_SECONDS)
 
     async def are_there(self) -> bool:
-        """Whether there is any token."""
-        return await self._any.get()
+        """Whether there is any token; as far as is known while the database is away."""
+        return await self._any.get_or_last(_PATIENCE_SECONDS)
 
     async def find(self, secret: str) -> Caller | None:
-        """The bearer of that secret, or None."""
+        """The bearer of that secret, or None; the last answer while the database is away."""
         if len(secret) > _LONGEST:
             return None
         digest = digest_of(secret)
         known = self._known.get(digest)
-        if known is None or known[0] < time.monotonic() - _FRESH_SECONDS:
-            known = (time.monotonic(), await self._look_up(digest))
-            self._known[digest] = known
+        if known is None:
+            known = self._known[digest] = Fresh(lambda: self._look_up(digest), _FRESH_SECONDS)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        return known[1]
+        return await known.get_or_last(_PATIENCE_SECONDS)
 
     async def _look_up(self, digest: str) -> Caller | None:
         token = await self._threads.run(self._tokens.find, digest)

@@ -13,22 +13,52 @@ T = TypeVar("T")
 class Fresh(Generic[T]):
     """A value that is loaded again when it is asked for and too old.
 
+    Those who ask while it is being loaded get the same value or the same error, so that nobody
+    waits longer than one load takes. A failure counts for as long as a value does.
+
     Parameters:
-        load: loads it; what it raises, those who wait for it get.
+        load: loads it.
         seconds: how old it may be.
     """
 
     def __init__(self, load: Callable[[], Awaitable[T]], seconds: float) -> None:
         self._load = load
         self._seconds = seconds
-        self._lock = asyncio.Lock()
-        self._value: tuple[float, T] | None = None
+        self._loading: asyncio.Future[T] | None = None
+        self._loaded_at = 0.0
+        self._last: T | None = None
 
     async def get(self) -> T:
-        """The value."""
-        asked_at = time.monotonic()
-        async with self._lock:
-            # Loaded while we waited for the lock, it is as fresh as our own would have been.
-            if self._value is None or self._value[0] < asked_at - self._seconds:
-                self._value = (time.monotonic(), await self._load())
-            return self._value[1]
+        """The value.
+
+        Raises:
+            Exception: what loading it raised.
+        """
+        return await asyncio.shield(self._current())
+
+    async def get_or_last(self, patience: float) -> T:
+        """The value, or the last one where loading fails, or takes longer than some seconds.
+
+        Raises:
+            Exception: what loading it raised, where there was no value before.
+        """
+        loading = self._current()
+        if self._last is None:
+            return await asyncio.shield(loading)
+        await asyncio.wait([loading], timeout=patience)
+        if loading.done() and loading.exception() is None:
+            return loading.result()
+        return self._last
+
+    def _current(self) -> asyncio.Future[T]:
+        loading = self._loading
+        is_old = self._loaded_at < time.monotonic() - self._seconds
+        if loading is None or (loading.done() and is_old):
+            loading = self._loading = asyncio.ensure_future(self._load())
+            loading.add_done_callback(self._keep)
+        return loading
+
+    def _keep(self, loaded: asyncio.Future[T]) -> None:
+        self._loaded_at = time.monotonic()
+        if not loaded.cancelled() and loaded.exception() is None:
+            self._last = loaded.result()

@@ -11,6 +11,8 @@ import typer
 from db.errors import ErrorCode
 from labelmill import app
 from producer.contract.catalog import ModelSpec
+from producer.gateway.app import create_app
+from producer.gateway.settings import GatewaySettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +29,7 @@ def cells(page: str) -> dict[str, list[str]]:
 
 def test_every_setting_is_described_with_its_default() -> None:
     described = cells("settings.md")
-    for name, field in WorkerSettings.model_fields.items():
+    for name, field in (WorkerSettings.model_fields | GatewaySettings.model_fields).items():
         row = described[f"LABELMILL_{name.upper()}"]
         default = field.default
         if default in (None, ()):
@@ -71,3 +73,14 @@ def test_tests_named_in_the_docs_exist(page: Path) -> None:
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"::(test_\w+)", page.read_text()):
         assert f"def {name}(" in tests, name
+
+
+def test_every_request_of_the_gateway_is_described() -> None:
+    described = cells("http.md")
+    document = create_app(GatewaySettings(), is_open=True).openapi()
+    asked = {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    assert asked == {name for name in described if name.startswith(("GET ", "POST "))}

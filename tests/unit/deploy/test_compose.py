@@ -166,7 +166,7 @@ class TestHardening:
     def test_ports_are_on_loopback(self, services: dict[str, Any]) -> None:
         ports = [port for service in services.values() for port in service.get("ports", [])]
 
-        assert len(ports) == 2
+        assert len(ports) == 3
         assert all(port.startswith("127.0.0.1:") for port in ports)
 
     def test_there_is_no_secret(self, project: dict[str, Any]) -> None:
@@ -236,6 +236,7 @@ class TestReplicas:
         needs = {"migrate": "service_completed_successfully", "redis": "service_healthy"}
 
         assert waits == {
+            "gateway": needs,
             "migrate": {"postgres": "service_healthy"},
             "reconciler": needs,
             "worker": needs,

@@ -10,12 +10,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from producer.contract.catalog import Catalog
+from producer.gateway.settings import GatewaySettings
 from worker.settings import WorkerSettings
 
 Check = Callable[[Sequence[str]], None]
 
 #: The stage of the Dockerfile that each manifest runs.
 IMAGES = {
+    "labelmill-gateway": "client",
     "labelmill-migrate": "client",
     "labelmill-reconciler": "client",
     "labelmill-worker": "worker",
@@ -47,7 +49,7 @@ def test_each_variable_is_a_setting(any_pod: dict[str, Any]) -> None:
     for variable in container["env"]:
         prefix, _, setting = variable["name"].partition("_")
         assert prefix == "LABELMILL"
-        assert setting.lower() in WorkerSettings.model_fields
+        assert setting.lower() in WorkerSettings.model_fields | GatewaySettings.model_fields
 
 
 def test_addresses_come_from_the_secret(any_pod: dict[str, Any]) -> None:
@@ -61,7 +63,7 @@ def test_the_commands_are_labelmill_s(any_pod: dict[str, Any], check_command: Ch
     (container,) = any_pod["containers"]
     check_command(container["args"])
     for probe in ("startupProbe", "readinessProbe"):
-        if probe in container:
+        if "exec" in container.get(probe, {}):
             program, *words = container[probe]["exec"]["command"]
             assert program == "labelmill"
             check_command(words)
