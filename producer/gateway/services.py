@@ -15,6 +15,7 @@ from redis.retry import Retry
 from db.errors import BrokerUnavailable, DatabaseUnavailable
 from db.queries import Queries
 from db.store import Store
+from db.tables import Run
 from db.tokens import Tokens
 from producer.announce.stream import Announcements
 from producer.client import Client
@@ -36,6 +37,7 @@ from producer.recovery.dead import DeadLetters
 _THREADS = 8
 _LISTENERS = 2  # the watcher, and streams that catch up
 _LISTEN_SECONDS = 10
+_FRESH_SECONDS = 0.5
 _FAILURES_FRESH_SECONDS = 5.0
 _PENDING_JOBS = 20_000
 
@@ -62,6 +64,7 @@ class Services:
     intake: Intake
     watcher: Watcher
     failures: Fresh[list[ErrorCount]]
+    newest_run: Fresh[list[Run]]
 
 
 @asynccontextmanager
@@ -124,6 +127,8 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 failures=Fresh(
                     lambda: recent_failures(queries, database_threads), _FAILURES_FRESH_SECONDS
                 ),
+                # The cheapest way to ask whether the database answers and has its tables.
+                newest_run=Fresh(lambda: database_threads.run(store.runs, 1), _FRESH_SECONDS),
             )
         finally:
             await watcher.close()

@@ -11,9 +11,6 @@ from producer.contract.settings import BrokerSettings
 class GatewaySettings(BrokerSettings, DatabaseSettings):
     """What a gateway needs to know: how much it takes, from whom and for how long."""
 
-    max_waiting: int = Field(
-        100_000, ge=1, description="Jobs that may wait in a queue before more are refused."
-    )
     max_body_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="The largest JSON request, in bytes."
     )

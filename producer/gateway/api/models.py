@@ -30,15 +30,17 @@ async def get_models(services: Shared, _caller: Reader) -> Models:
 @router.get("/v1/health", responses=problems())
 async def get_health(services: Shared, _caller: Reader) -> Health:
     """How all of it is; what cannot be known now is null."""
-    glance, failures = await asyncio.gather(
-        _known(services.queues.glance()), _known(services.failures.get())
+    glance, newest, failures = await asyncio.gather(
+        _known(services.queues.glance()),
+        _known(services.newest_run.get()),
+        _known(services.failures.get()),
     )
     return Health(
         redis="away" if glance is None else "ok",
-        database="away" if failures is None else "ok",
+        database="away" if newest is None else "ok",
         queues=models(services.models.catalog(), glance),
         workers=None if glance is None else [Worker(**beat) for beat in glance.beats],
-        failures=failures,
+        failures=None if newest is None else failures,
         dead=None if glance is None else sum(each["dead"] for each in glance.depths.values()),
     )
 
