@@ -30,6 +30,7 @@ class Part(StrEnum):
     REPLICAS = "replicas"
     POISON = "poison"
     MEMORY = "memory"
+    GATEWAY = "gateway"
     RAY = "ray"
 
 

@@ -29,9 +29,9 @@ def choose_port() -> int:
         return USUAL_PORT
 
 
-def answers(port: int) -> bool:
-    """Whether a gateway on that port of 127.0.0.1 is ready."""
-    request = f"GET /readyz HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
+def answers(port: int, path: str = "/readyz") -> bool:
+    """Whether a gateway on that port of 127.0.0.1 is ready, or has another path."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), _ANSWER_SECONDS) as connection:
             connection.sendall(request.encode())

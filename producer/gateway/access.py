@@ -59,11 +59,11 @@ async def _bearer_of(
     challenge = {"WWW-Authenticate": "Bearer"}
     if credentials is None:
         raise Problem(401, "token_missing", "send Authorization: Bearer lm_…", challenge)
-    # Before the database is asked, so that nobody keeps it busy by guessing.
-    address = request.client.host if request.client else "unknown"
+    if not services.bearers.remember(credentials.credentials):
+        # Before the database is asked, so that nobody keeps it busy by guessing.
+        await services.rates.take(request.client.host if request.client else "unknown")
     caller = await services.bearers.find(credentials.credentials)
     if caller is None:
-        await services.rates.take(address)
         raise Problem(401, "token_unknown", "no such token, or it was revoked", challenge)
     return caller
 

@@ -48,6 +48,10 @@ class Bearers:
         """Whether there is any token; as far as is known while the database is away."""
         return await self._any.get_or_last(_PATIENCE_SECONDS)
 
+    def remember(self, secret: str) -> bool:
+        """Whether that secret was asked for before, so that it costs nothing to ask again."""
+        return digest_of(secret) in self._known
+
     async def find(self, secret: str) -> Caller | None:
         """The bearer of that secret, or None; the last answer while the database is away."""
         if len(secret) > _LONGEST:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from dotenv import dotenv_values
 
@@ -59,6 +61,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         )
     try:
         wait_for((terminal.folder / ".labelmill" / "env").exists, timeout=120)
+        wait_for(lambda: "labelmill is up" in (terminal.folder / "up.log").read_text())
         yield terminal
     finally:
         process.send_signal(signal.SIGINT)
@@ -70,6 +73,16 @@ def test_one_text_and_its_label(terminal: Terminal) -> None:
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
     assert (row["label"], row["status"], row["group_size"]) == ("hello", "succeeded", 1)
+
+
+def test_a_text_over_http(terminal: Terminal) -> None:
+    address = re.search(r"http://127\.0\.0\.1:\d+", (terminal.folder / "up.log").read_text())
+    assert address
+    with httpx.Client(base_url=address[0], timeout=60) as gateway:
+        accepted = gateway.post("/v1/jobs", json={"model": "scripted", "text": "hello"})
+        assert accepted.status_code == 202, accepted.text
+        job = gateway.get(accepted.headers["location"], params={"wait": "30s"}).json()
+    assert (job["state"], job["result"]["label"]) == ("succeeded", "hello")
 
 
 def test_a_file_in_bulk_and_its_results(terminal: Terminal) -> None:

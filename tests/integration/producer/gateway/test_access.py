@@ -159,6 +159,15 @@ def test_a_token_has_its_rate(
         assert gateway.get("/v1/runs", headers=other).status_code == 200
 
 
+def test_nobody_guesses_tokens_for_long(redis_url: str, sqlite_url: str, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="3/hour")
+    with Store.open(sqlite_url) as store, serving(settings) as gateway:
+        bearer(store, Scope.READ)
+        guesses = [{"Authorization": f"Bearer lm_{number}"} for number in range(4)]
+        statuses = [gateway.get("/v1/runs", headers=each).status_code for each in guesses]
+        assert statuses == [401, 401, 401, 429]
+
+
 def test_a_full_queue_takes_no_more(redis_url: str, sqlite_url: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, redis_url, sqlite_url, max_waiting=2)
     with serving(settings) as gateway:
