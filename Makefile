@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults soak train clean
+.PHONY: help demo test check bench faults soak screenshots train clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## Label a few hundred held-out texts and images, all on this machine
 	$(BIN)/labelmill demo
@@ -33,6 +33,9 @@ faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad inp
 
 soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
+
+screenshots: $(READY)  ## Take the pictures of the page in docs/ again
+	$(BIN)/python -m tests.screenshots
 
 train: $(READY)  ## Train the demo's two models again
 	$(BIN)/python -m demo.train

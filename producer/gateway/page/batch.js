@@ -202,6 +202,10 @@ export class Batch {
     return this.items.filter((item) => item.id && !item.done).length;
   }
 
+  failed() {
+    return this.progress?.failed ?? this.items.filter((item) => item.id && item.failed).length;
+  }
+
   redraw() {
     const unsent = this.items.length - this.accepted - this.refused;
     const left = this.left();
@@ -210,8 +214,7 @@ export class Batch {
     this.parts.state.classList.toggle("warning", this.waiting !== null);
     this.parts.stop.hidden = this.sent || this.items.length === 1 && !this.waiting;
     if (!this.run) return;
-    const failed = this.progress?.failed
-      ?? this.items.filter((item) => item.id && item.failed).length;
+    const failed = this.failed();
     fill(this.parts.bar, progressBar({ id: this.plainTitle(), submitted: this.items.length,
       succeeded: done - failed, failed }));
   }
@@ -223,7 +226,11 @@ export class Batch {
     const refused = this.refused && this.items.length > 1
       ? ` ${count(this.refused)} not accepted.` : "";
     if (!this.accepted) return sending || (this.items.length > 1 ? "None was accepted." : "");
-    if (left === 0 && !unsent) return this.run ? `${count(done)} done.${refused}` : "";
+    const failed = this.failed();
+    if (left === 0 && !unsent) {
+      const failures = failed ? `, ${count(failed)} failed` : "";
+      return this.run ? `${count(done - failed)} labelled${failures}.${refused}` : "";
+    }
     const speed = this.progress?.rate ? `, ${rate(this.progress.rate)}` : "";
     const reason = stack.reason(this.model);
     const why = this.run ? `${count(done)} of ${count(this.accepted)} done${speed}; ${reason}.`

@@ -87,6 +87,11 @@ class Site:
             self.scripted = self.workers.start(*_worker("scripted"))
         return self.scripted
 
+    def stop_scripted(self) -> None:
+        """See that no worker serves it."""
+        if self.scripted is not None and self.scripted.process.poll() is None:
+            self.scripted.terminate()
+
 
 @dataclass
 class Complaints:
@@ -133,11 +138,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             max_attempts="1",
         )
         main = workers.start(*_worker("topics,digits"), wait=False)
-        scripted = workers.start(*_worker("scripted"), wait=False)
         with serving(workers) as url:
             workers.wait_ready(main)
-            workers.wait_ready(scripted)
-            yield Site(url, workers, redis, scripted)
+            yield Site(url, workers, redis)
         workers.stop()
 
 

@@ -21,7 +21,7 @@ def results(page: Page, site: Site) -> Page:
     page.get_by_label("Model").select_option("scripted")
     drop(page, [lines("fruit.txt", *LABELLED)])
     batch = newest(page)
-    expect(batch.locator(".state")).to_have_text("64 done.")
+    expect(batch.locator(".state")).to_have_text("64 labelled.")
     batch.get_by_role("link", name="open the run").click()
     page.get_by_role("link", name="All results of this run").click()
     expect(page.locator(".total")).to_have_text("64 results: 64 succeeded, 0 failed")

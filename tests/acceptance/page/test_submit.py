@@ -53,7 +53,7 @@ def test_each_line_of_a_dropped_text_file_is_a_job(page: Page) -> None:
     expect(batch.get_by_role("heading")).to_contain_text("2 lines to topics")
     expect(batch.locator("li .what")).to_have_text([texts[0], texts[3]])
     expect(batch.locator("li.arrived .label")).to_have_count(2)
-    expect(batch.locator(".state")).to_have_text("2 done.")
+    expect(batch.locator(".state")).to_have_text("2 labelled.")
 
 
 def test_a_long_file_is_counted_not_listed(page: Page) -> None:
@@ -61,7 +61,7 @@ def test_a_long_file_is_counted_not_listed(page: Page) -> None:
     batch = newest(page)
     expect(batch.locator("li")).to_have_count(100)
     expect(batch.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "1200")
-    expect(batch.locator(".state")).to_have_text("1,200 done.")
+    expect(batch.locator(".state")).to_have_text("1,200 labelled.")
     expect(batch.locator("li.arrived")).to_have_count(100)
 
 
@@ -92,7 +92,7 @@ def test_an_image_that_the_gateway_refuses_does_not_stop_the_others(
     batch = newest(page)
     expect(batch.locator("li.failed .message")).to_contain_text("is no image of a known format")
     expect(batch.locator("li.arrived:not(.failed)")).to_have_count(2)
-    expect(batch.locator(".state")).to_have_text("2 done. 1 not accepted.")
+    expect(batch.locator(".state")).to_have_text("2 labelled. 1 not accepted.")
 
 
 def test_a_job_that_fails_says_why_and_is_replayed(page: Page) -> None:

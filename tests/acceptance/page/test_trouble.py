@@ -14,32 +14,29 @@ from tests.support.waiting import wait_for
 UNSERVED = "No worker serves scripted: it waits until one starts."
 
 
-def test_without_a_worker_it_says_so_and_the_job_arrives_later(page: Page, site: Site) -> None:
-    site.serve_scripted().terminate()
-    batch = type_text(page, "patience", model="scripted")
+def test_without_a_worker_it_says_so_and_what_waits_arrives_later(page: Page, site: Site) -> None:
+    site.stop_scripted()
+    type_text(page, "patience", model="scripted")
+    batch = page.locator(".batch").filter(has_text="patience")
     notices = page.locator("#notices")
     expect(notices).to_contain_text("No worker serves scripted: 1 job waits until one starts")
     expect(batch.locator(".state")).to_have_text(UNSERVED)
     expect(page.locator("#model-state")).to_contain_text("no worker serves it now: jobs wait")
-    site.serve_scripted()
-    expect(batch.locator(".outcome .label")).to_have_text("patience")
-    expect(notices).to_be_empty()
-
-
-def test_a_long_queue_is_told(page: Page, site: Site) -> None:
-    site.serve_scripted().terminate()
-    page.get_by_label("Model").select_option("scripted")
     drop(page, [lines("queue.txt", *(f"number {each}" for each in range(150)))])
-    expect(page.locator("#notices")).to_contain_text("No worker serves scripted: 150 jobs wait")
+    expect(notices).to_contain_text("No worker serves scripted: 151 jobs wait until one starts")
     newest(page).get_by_role("link", name="open the run").click()
     expect(page.locator(".state")).to_contain_text("150 jobs to go, none finished in the last min")
     expect(page.locator(".tiles")).to_contain_text("Time leftnot known")
     page.get_by_role("link", name="Health").click()
     row = page.get_by_role("row", name=re.compile("^scripted"))
     expect(row).to_contain_text("no worker")
-    expect(row).to_contain_text("150")
+    expect(row).to_contain_text("151")
     site.serve_scripted()
     expect(page.get_by_role("row", name=re.compile("^scripted 1 worker 0 –"))).to_be_visible()
+    expect(notices).to_be_empty()
+    page.get_by_role("link", name="Label", exact=True).click()
+    expect(newest(page).locator(".state")).to_have_text("150 labelled.")
+    expect(batch.locator(".outcome .label")).to_have_text("patience")
 
 
 def test_a_job_that_ends_its_worker_is_a_dead_letter_and_replayed(
