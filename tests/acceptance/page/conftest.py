@@ -42,6 +42,7 @@ _MODELS = f"""
 [models.topics]
 task = "text-classification"
 checkpoint = "{ROOT}/demo/models/topics"
+token_budget = 4096  # given, it need not be measured first
 
 [models.digits]
 task = "image-classification"
@@ -137,11 +138,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             lease_seconds="1",
             max_attempts="1",
         )
-        main = workers.start(*_worker("topics,digits"), wait=False)
-        with serving(workers) as url:
-            workers.wait_ready(main)
-            yield Site(url, workers, redis)
-        workers.stop()
+        workers.settings["OMP_NUM_THREADS"] = "1"
+        try:
+            main = workers.start(*_worker("topics,digits"), wait=False)
+            with serving(workers) as url:
+                workers.wait_ready(main)
+                yield Site(url, workers, redis)
+        finally:
+            workers.stop()
 
 
 @contextmanager
