@@ -11,6 +11,8 @@ const ADVICE = {
   image_unreadable: "Open the file yourself: it may be damaged. JPEG and PNG are read by all models.",
   image_forbidden: "Workers may not read from there: upload the image, or let the operator allow it.",
   image_not_found: "There is no such file or object any more: check its address, or upload it.",
+  image_unavailable: "The image's host did not answer, or only with an error of its own: replay it "
+    + "later.",
   non_finite: "The model gave a score that is no number: the operator can try dtype = \"float32\".",
   model_failed: "The model raised for this job alone: the worker's log says where.",
   out_of_memory: "The device has too little memory for this job alone: use a larger device.",
