@@ -24,6 +24,7 @@ class Part(StrEnum):
     """A part of the benchmarks; each is a module of that name."""
 
     QUEUE = "queue"
+    SUBMIT = "submit"
     TEXTS = "texts"
     IMAGES = "images"
     WORKER = "worker"

@@ -205,5 +205,7 @@ def _drawn(tally: Tally, width: int) -> RenderableType:
     what = "submitting" if tally.sending else "classifying"
     percent = "" if part is None else f" {part:.0%}"
     head = Text(f"{what}{percent}", "bold")
-    line = Text(" · ".join(figures(tally)), "yellow" if tally.waiting_for else "", overflow="fold")
-    return Group(head, bar, line)
+    lines = [" · ".join(each for each in figures(tally) if not each.startswith("waiting: "))]
+    if tally.waiting_for:
+        lines.append(f"waiting: {tally.waiting_for}")
+    return Group(head, bar, *(Text(each, no_wrap=True, overflow="ellipsis") for each in lines))

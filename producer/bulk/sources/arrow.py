@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -22,7 +26,29 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 1000
 _SAMPLED = 100  # rows
-_COPY_BYTES = 1024 * 1024
+
+
+class _Borrowed(io.RawIOBase):
+    """A file from its beginning, which stays open when this is closed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        file.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
 
 
 class Parquet(Source):
@@ -32,58 +58,73 @@ class Parquet(Source):
         super().__init__(location.name)
         _require_pyarrow()
         self.location = location
-        self._file: pq.ParquetFile | None = None
+        self._spool: BinaryIO | None = None
 
     def columns(self) -> Sequence[Column]:
         """Its columns, those in structs by their paths."""
-        file = self._opened()
-        names = [name for name, kind in _flat(file.schema_arrow)]
-        sample: dict[str, list[object]] = {}
-        try:
-            if file.num_row_groups:
-                sample = _sample(file.iter_batches(_SAMPLED, row_groups=[0]), names)
-        except _read_errors():
-            pass  # the broken rows are named when they are read
-        return _columns(file.schema_arrow, sample)
+        with self._opened() as file:
+            names = [name for name, kind in _flat(file.schema_arrow)]
+            sample: dict[str, list[object]] = {}
+            # Rows that are broken are named when they are read.
+            with suppress(*_read_errors()):
+                if file.num_row_groups:
+                    sample = _sample(file.iter_batches(_SAMPLED, row_groups=[0]), names)
+            return _columns(file.schema_arrow, sample)
 
     def rows(self, wanted: Sequence[str]) -> Iterator[Item]:
         """All rows; a row group that is broken costs those of its rows that were not read."""
-        file = self._opened()
-        _check(self.name, file.schema_arrow, wanted)
-        total, number = self.count(), 0
-        for group in range(file.num_row_groups):
-            end = number + file.metadata.row_group(group).num_rows
-            try:
-                batches = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=_roots(wanted))
-                for batch in batches:
-                    for values in _values(batch, wanted):
-                        number += 1
-                        yield Row(number, None, values)
-                    if total:
+        with self._opened() as file:
+            _check(self.name, file.schema_arrow, wanted)
+            total, number = file.metadata.num_rows, 0
+            for group in range(file.num_row_groups):
+                end = number + file.metadata.row_group(group).num_rows
+                try:
+                    for batch in file.iter_batches(
+                        _BATCH_ROWS, row_groups=[group], columns=_roots(wanted)
+                    ):
+                        for values in _values(batch, wanted):
+                            number += 1
+                            yield Row(number, None, values)
                         self.reading.fraction = number / total
-            except _read_errors() as error:
-                why = f"row group {group + 1} cannot be read ({type(error).__name__})"
-                yield Reject(number + 1, None, Reason.UNREADABLE, why, rows=end - number)
-            number = end
+                except _read_errors() as error:
+                    why = f"row group {group + 1} cannot be read ({type(error).__name__})"
+                    yield Reject(number + 1, None, Reason.UNREADABLE, why, rows=end - number)
+                number = end
 
     def count(self) -> int | None:
         """As its footer says."""
-        return int(self._opened().metadata.num_rows)
+        with self._opened() as file:
+            return int(file.metadata.num_rows)
 
     def image(self, value: str) -> str:
         """Relative to the file."""
         return self.location.sibling(value)
 
-    def _opened(self) -> pq.ParquetFile:
-        if self._file is None:
-            import pyarrow.parquet as pq
+    @contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        import pyarrow.parquet as pq
 
+        with ExitStack() as stack:
             try:
-                content = decompressed(self.location.open(), self.name)
-                self._file = pq.ParquetFile(_seekable(content), pre_buffer=False)
+                raw = stack.enter_context(self._bytes())
+                file = stack.enter_context(pq.ParquetFile(raw, pre_buffer=False))
             except _read_errors() as error:
                 raise SourceError(f"{self.name} is no Parquet file: {_brief(error)}") from error
-        return self._file
+            yield file
+
+    def _bytes(self) -> BinaryIO:
+        """Its content, in a temporary file where it cannot be sought in as it is."""
+        if self._spool is not None:
+            return cast("BinaryIO", _Borrowed(self._spool))
+        raw = self.location.open()
+        content = decompressed(raw, self.name)
+        if content is raw and raw.seekable():
+            return raw
+        self._spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - see below
+        weakref.finalize(self, self._spool.close)
+        with raw, content:
+            shutil.copyfileobj(content, self._spool)
+        return cast("BinaryIO", _Borrowed(self._spool))
 
 
 class ArrowStreams(Source):
@@ -125,13 +166,17 @@ class ArrowStreams(Source):
         """Relative to the files."""
         return self.locations[0].sibling(value)
 
-    def _stream(self, location: Location) -> pa.RecordBatchStreamReader:
+    @contextmanager
+    def _stream(self, location: Location) -> Iterator[pa.RecordBatchStreamReader]:
         import pyarrow as pa
 
-        try:
-            return pa.ipc.open_stream(location.open())
-        except _read_errors() as error:
-            raise SourceError(f"{location.name} is no Arrow stream: {_brief(error)}") from error
+        with location.open() as file:
+            try:
+                stream = pa.ipc.open_stream(file)
+            except _read_errors() as error:
+                raise SourceError(f"{location.name} is no Arrow stream: {_brief(error)}") from error
+            with stream:
+                yield stream
 
 
 def _require_pyarrow() -> None:
@@ -147,18 +192,6 @@ def _read_errors() -> tuple[type[Exception], ...]:
     import pyarrow as pa
 
     return (*READ_ERRORS, pa.ArrowException)
-
-
-def _seekable(content: BinaryIO) -> BinaryIO:
-    """The content, spooled to a temporary file where it cannot be sought in."""
-    if content.seekable() and type(content).__module__ not in ("gzip", "bz2", "lzma", "zipfile"):
-        return content
-    # It is gone when it is closed, with the Parquet file that reads it.
-    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
-    while some := content.read(_COPY_BYTES):
-        spool.write(some)
-    spool.seek(0)
-    return spool
 
 
 def _flat(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:

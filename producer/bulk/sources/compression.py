@@ -8,6 +8,8 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from db.errors import ConfigurationError, SourceError
@@ -42,6 +44,13 @@ class Rewound(io.RawIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
+
+
+@contextmanager
+def content_of(raw: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """The content of a file, as :func:`decompressed`; both are closed at the end."""
+    with raw, decompressed(raw, name) as content:
+        yield content
 
 
 def decompressed(stream: BinaryIO, name: str) -> BinaryIO:

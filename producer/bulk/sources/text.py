@@ -10,7 +10,13 @@ from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from db.errors import SourceError
 from producer.bulk.sources.base import Format, Reading
-from producer.bulk.sources.compression import READ_ERRORS, Rewound, decompressed, read_fully
+from producer.bulk.sources.compression import (
+    READ_ERRORS,
+    Rewound,
+    content_of,
+    decompressed,
+    read_fully,
+)  # fmt: skip
 from producer.bulk.sources.encoding import Encoding, guess_encoding, named_encoding
 from producer.bulk.sources.location import Location, StandardInput
 
@@ -50,15 +56,13 @@ class Text:
             SourceError: it cannot be read.
         """
         try:
-            stream = decompressed(self._location.open(), self._location.name)
-            sample = read_fully(stream, _SAMPLE_BYTES)
+            if isinstance(self._location, StandardInput):
+                self._stream = decompressed(self._location.open(), self._location.name)
+                return read_fully(self._stream, _SAMPLE_BYTES)
+            with content_of(self._location.open(), self._location.name) as content:
+                return read_fully(content, _SAMPLE_BYTES)
         except READ_ERRORS as error:
             raise SourceError(f"{self._location.name} cannot be read: {error}") from error
-        if isinstance(self._location, StandardInput):
-            self._stream = stream
-        else:
-            stream.close()
-        return sample
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -83,10 +87,7 @@ class Text:
             SourceError: it cannot be opened.
             OSError, …: ``READ_ERRORS``, where it cannot be read any further.
         """
-        encoding_first = self.encoding  # of a stream, it takes the beginning off
-        assert encoding_first  # noqa: S101
-        raw, content = self._opened()
-        with self._decoded(content, newline) as text:
+        with self._opened() as (raw, content), self._decoded(content, newline) as text:
             read = text.readline
             number = 0
             while line := read(MAX_LINE):
@@ -100,17 +101,17 @@ class Text:
                 while line and not line.endswith(("\n", "\r")):
                     line = read(MAX_LINE)
 
-    def _opened(self) -> tuple[BinaryIO, BinaryIO]:
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         """The bytes of the file and of its content."""
         if isinstance(self._location, StandardInput):
-            assert self._stream is not None  # noqa: S101 - the sample was read before
-            whole = io.BufferedReader(Rewound(self.sample, self._stream))
-            return self._stream, cast("BinaryIO", whole)
+            sample, stream = self.sample, self._stream
+            assert stream is not None  # noqa: S101 - the sample was taken off it
+            yield stream, cast("BinaryIO", io.BufferedReader(Rewound(sample, stream)))
+            return
         raw = self._location.open()
-        try:
-            return raw, decompressed(raw, self._location.name)
-        except READ_ERRORS as error:
-            raise SourceError(f"{self._location.name} cannot be read: {error}") from error
+        with content_of(raw, self._location.name) as content:
+            yield raw, content
 
     def _look(self, raw: BinaryIO) -> None:
         if self._location.size:
