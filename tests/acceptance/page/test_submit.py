@@ -95,6 +95,21 @@ def test_an_image_that_the_gateway_refuses_does_not_stop_the_others(
     expect(batch.locator(".state")).to_have_text("2 labelled. 1 not accepted.")
 
 
+def test_a_full_queue_is_waited_for(page: Page, complaints: Complaints) -> None:
+    complaints.allow("status of 429")
+    problem = {"detail": "100,000 jobs wait for topics.", "code": "queue_full"}
+    page.route(
+        "**/v1/jobs",
+        lambda route: route.fulfill(status=429, headers={"Retry-After": "2"}, json=problem),
+        times=1,
+    )
+    batch = type_text(page, "The invoice is wrong.")
+    expect(batch.locator(".state")).to_have_text(
+        "The gateway asks for patience: 100,000 jobs wait for topics. Trying again in 2 s."
+    )
+    expect(batch.locator(".outcome .label")).to_have_text("billing")
+
+
 def test_a_job_that_fails_says_why_and_is_replayed(page: Page) -> None:
     damaged = encoded(picture(64, 64))[:200]  # it begins like a PNG file, and ends too soon
     drop(page, [Dropped("damaged.png", "image/png", damaged)])
