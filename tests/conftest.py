@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy.engine import make_url
 
@@ -23,6 +24,10 @@ from embedded.redis import RedisServer
 from tests.support.worker import Workers
 
 _numbers = count(1)
+
+# How fast an example is depends on what else the machine does, and is no test's business.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

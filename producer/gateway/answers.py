@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+import db.queries
 
 _ID = "019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11"
 _RUN = "019aa51c-8e10-7aa2-9c33-4f0f6a8e2b55"
@@ -173,6 +175,11 @@ class ErrorCount(BaseModel):
     code: str
     count: int
 
+    @classmethod
+    def of(cls, summary: db.queries.Summary) -> list[Self]:
+        """All of a summary, the most frequent first."""
+        return [cls(code=code, count=count) for code, count in summary.errors]
+
 
 class Summary(BaseModel):
     """What a filter finds, counted."""
@@ -183,6 +190,7 @@ class Summary(BaseModel):
     labels: list[LabelCount]
     scores: ScoreHistogram
     errors: list[ErrorCount]
+    complete: bool = Field(description="False if only the newest of the results were counted.")
 
 
 class Run(BaseModel):

@@ -19,14 +19,24 @@ class Fresh(Generic[T]):
     Parameters:
         load: loads it.
         seconds: how old it may be.
+        times: how old it may be at least, as a multiple of the time that loading it took.
     """
 
-    def __init__(self, load: Callable[[], Awaitable[T]], seconds: float) -> None:
+    def __init__(
+        self, load: Callable[[], Awaitable[T]], seconds: float, times: float = 0.0
+    ) -> None:
         self._load = load
         self._seconds = seconds
+        self._times = times
+        self._began_at = 0.0
         self._loading: asyncio.Future[T] | None = None
         self._loaded_at = 0.0
         self._last: T | None = None
+
+    @property
+    def last(self) -> T | None:
+        """The last one that was loaded, however old; None before the first."""
+        return self._last
 
     async def get(self) -> T:
         """The value.
@@ -52,11 +62,15 @@ class Fresh(Generic[T]):
 
     def _current(self) -> asyncio.Future[T]:
         loading = self._loading
-        is_old = self._loaded_at < time.monotonic() - self._seconds
-        if loading is None or (loading.done() and is_old):
+        if loading is None or (loading.done() and self._is_old()):
+            self._began_at = time.monotonic()
             loading = self._loading = asyncio.ensure_future(self._load())
             loading.add_done_callback(self._keep)
         return loading
+
+    def _is_old(self) -> bool:
+        took = self._loaded_at - self._began_at
+        return time.monotonic() - self._loaded_at > max(self._seconds, self._times * took)
 
     def _keep(self, loaded: asyncio.Future[T]) -> None:
         self._loaded_at = time.monotonic()

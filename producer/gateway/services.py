@@ -20,9 +20,7 @@ from db.tokens import Tokens
 from producer.announce.stream import Announcements
 from producer.client import Client
 from producer.contract.uploads import UploadStore
-from producer.gateway.answers import ErrorCount
 from producer.gateway.bearers import Bearers
-from producer.gateway.failures import recent_failures
 from producer.gateway.fresh import Fresh
 from producer.gateway.intake import Intake
 from producer.gateway.jobs import Jobs
@@ -30,6 +28,7 @@ from producer.gateway.models import Models
 from producer.gateway.queues import Queues
 from producer.gateway.rates import Rates
 from producer.gateway.settings import GatewaySettings
+from producer.gateway.summaries import Summaries
 from producer.gateway.threads import Threads
 from producer.gateway.watcher import Watcher
 from producer.recovery.dead import DeadLetters
@@ -38,7 +37,8 @@ _THREADS = 8
 _LISTENERS = 2  # the watcher, and streams that catch up
 _LISTEN_SECONDS = 10
 _FRESH_SECONDS = 0.5
-_FAILURES_FRESH_SECONDS = 5.0
+_COUNTERS = 2
+_COUNT_SECONDS = 120
 _PENDING_JOBS = 20_000
 
 
@@ -63,7 +63,7 @@ class Services:
     jobs: Jobs
     intake: Intake
     watcher: Watcher
-    failures: Fresh[list[ErrorCount]]
+    summaries: Summaries
     newest_run: Fresh[list[Run]]
 
 
@@ -83,6 +83,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     redis_threads = Threads("redis", _THREADS, seconds, BrokerUnavailable)
     database_threads = Threads("database", _THREADS, seconds, DatabaseUnavailable)
     listening = Threads("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
+    counting = Threads("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable)
     file_threads = Threads("files", _THREADS, 6 * seconds, BrokerUnavailable)
     broker = redis.Redis.from_url(
         settings.broker_url,
@@ -124,16 +125,14 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 jobs=jobs,
                 intake=intake,
                 watcher=watcher,
-                failures=Fresh(
-                    lambda: recent_failures(queries, database_threads), _FAILURES_FRESH_SECONDS
-                ),
+                summaries=Summaries(queries, counting, seconds),
                 # The cheapest way to ask whether the database answers and has its tables.
                 newest_run=Fresh(lambda: database_threads.run(store.runs, 1), _FRESH_SECONDS),
             )
         finally:
             await watcher.close()
             await intake.close()
-            for threads in (redis_threads, database_threads, listening, file_threads):
+            for threads in (redis_threads, database_threads, listening, counting, file_threads):
                 threads.close()
 
 

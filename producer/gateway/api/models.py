@@ -10,8 +10,9 @@ from fastapi import APIRouter
 
 from db.errors import LabelmillError
 from producer.gateway.access import Reader
-from producer.gateway.answers import Health, Models, Worker
+from producer.gateway.answers import ErrorCount, Health, Models, Worker
 from producer.gateway.contract import problems
+from producer.gateway.problems import Problem
 from producer.gateway.queues import models
 from producer.gateway.services import Shared
 
@@ -33,14 +34,14 @@ async def get_health(services: Shared, _caller: Reader) -> Health:
     glance, newest, failures = await asyncio.gather(
         _known(services.queues.glance()),
         _known(services.newest_run.get()),
-        _known(services.failures.get()),
+        _known(services.summaries.recent_failures()),
     )
     return Health(
         redis="away" if glance is None else "ok",
         database="away" if newest is None else "ok",
         queues=models(services.models.catalog(), glance),
         workers=None if glance is None else [Worker(**beat) for beat in glance.beats],
-        failures=None if newest is None else failures,
+        failures=None if newest is None or failures is None else ErrorCount.of(failures),
         dead=None if glance is None else sum(each["dead"] for each in glance.depths.values()),
     )
 
@@ -48,5 +49,5 @@ async def get_health(services: Shared, _caller: Reader) -> Health:
 async def _known(asked: Awaitable[T]) -> T | None:
     try:
         return await asked
-    except LabelmillError:
+    except (LabelmillError, Problem):
         return None

@@ -86,7 +86,7 @@ async def get_results(
 @router.get("/v1/results/summary", responses=problems())
 async def get_summary(services: Shared, _caller: Reader, wanted: _Wanted) -> Summary:
     """What a filter finds, counted by label, score and error."""
-    found = await services.database_threads.run(services.queries.summary, wanted)
+    found = await services.summaries.of(wanted)
     bins = len(found.scores)
     return Summary(
         total=found.succeeded + found.failed,
@@ -96,5 +96,6 @@ async def get_summary(services: Shared, _caller: Reader, wanted: _Wanted) -> Sum
         scores=ScoreHistogram(
             edges=[number / bins for number in range(bins + 1)], counts=found.scores
         ),
-        errors=[ErrorCount(code=code, count=count) for code, count in found.errors],
+        errors=ErrorCount.of(found),
+        complete=found.complete,
     )

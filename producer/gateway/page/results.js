@@ -56,19 +56,22 @@ export function createResults() {
     repeat(refresh, () => LOOK_AGAIN_MS, state.controller.signal);
   }
 
-  /** Read the first page and the summary; rows that are shown already are not moved. */
+  /**
+   * Read the first page, then the summary, which takes longer where there are many; rows that are
+   * shown already are not moved.
+   */
   async function refresh(signal) {
     try {
-      const [first, summary] = await Promise.all([
-        get(withQuery("v1/results", { ...asked(state.filters), limit: PAGE }), signal),
-        summaries(state.filters, signal),
-      ]);
+      const first = await get(
+        withQuery("v1/results", { ...asked(state.filters), limit: PAGE }), signal);
+      if (state.newest === null) {
+        setText(parts.total, "Counting …");
+        drawFirst(first);
+      } else offerNew(first);
+      drawSummary(parts, await summaries(state.filters, signal), state.filters);
       parts.problem.hidden = true;
-      drawSummary(parts, summary, state.filters);
-      if (state.newest === null) drawFirst(first);
-      else offerNew(first);
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted || error.code === "still_counting") return;
       showProblem(error);
     }
   }
@@ -147,7 +150,8 @@ async function summaries(filters, signal) {
 }
 
 function drawSummary(parts, summary, filters) {
-  setText(parts.total, `${counted(summary.total, "result")}: ${count(summary.succeeded)} succeeded, `
+  setText(parts.total, `${summary.complete ? "" : "Of the newest ones that were looked through, "}`
+    + `${counted(summary.total, "result")}: ${count(summary.succeeded)} succeeded, `
     + `${count(summary.failed)} failed`);
   const toggled = (name, value) => changed({ [name]: filters[name] === value ? null : value,
     job: null });

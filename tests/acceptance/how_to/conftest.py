@@ -108,7 +108,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder in which ``labelmill up`` runs, on the models that came with the package."""
     project = Project("fastapi.md", tmp_path_factory.mktemp("up"))

@@ -110,7 +110,7 @@ class Complaints:
         return [each for each in self.seen if not any(part in each for part in self.allowed)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The machine's Chromium."""
     program = next(filter(None, map(shutil.which, _BROWSERS)), None)
@@ -123,7 +123,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The one that all tests of the page visit."""
     folder = tmp_path_factory.mktemp("site")

@@ -1,0 +1,1 @@
+"""The how-tos, carried out."""
