@@ -118,7 +118,8 @@ class PrepareStage:
 
     def _room(self, name: str) -> int:
         """How many more jobs of the model may be taken, beside those that are prepared aside."""
-        return self._ready.room(name) - self._aside.jobs(name)
+        # For a moment, or while the database is slow, a job counts both as aside and as ready.
+        return max(0, self._ready.room(name) - self._aside.jobs(name))
 
     def _take(self, name: str, room: int) -> Taken:
         taken = self._leases.take(name, room, claim=self._keeper.count == 0)
