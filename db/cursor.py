@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 
@@ -30,12 +30,12 @@ class Cursor(NamedTuple):
             at, _, row_id = (
                 base64.b64decode(token, altchars=b"-_", validate=True).decode().partition(" ")
             )
-            cursor = cls(datetime.fromisoformat(at), row_id)
-        except (binascii.Error, ValueError) as error:
+            moment = datetime.fromisoformat(at)
+            if moment.tzinfo is None:
+                raise ValueError("no zone")
+            return cls(moment.astimezone(UTC), row_id)
+        except (binascii.Error, ValueError, OverflowError) as error:
             raise ValueError(f"not a page of this list: {token[:80]!r}") from error
-        if cursor.at.tzinfo is None:
-            raise ValueError(f"not a page of this list: {token[:80]!r}")
-        return cursor
 
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(f"{self.at.isoformat()} {self.id}".encode()).decode()

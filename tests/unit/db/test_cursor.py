@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 
 import pytest
@@ -27,3 +28,9 @@ def test_a_token_is_the_cursor_in_one_word(at: datetime, row_id: str) -> None:
 def test_anything_else_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="not a page of this list"):
         Cursor.parse(token)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_beyond_all_times_is_refused(at: str) -> None:
+    with pytest.raises(ValueError, match="not a page of this list"):
+        Cursor.parse(base64.urlsafe_b64encode(f"{at} a".encode()).decode())
