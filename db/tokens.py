@@ -42,8 +42,11 @@ class Tokens:
             return session.scalars(query).one_or_none()
 
     def exist(self) -> bool:
-        """Whether there is any token that was not revoked."""
-        query = select(Token.id).where(Token.revoked_at.is_(None)).limit(1)
+        """Whether there is any token; one that was revoked counts too.
+
+        Otherwise, to revoke the last one would be to let everybody in.
+        """
+        query = select(Token.id).limit(1)
         with self._session(self._engine) as session:
             return session.scalar(query) is not None
 

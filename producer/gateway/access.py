@@ -18,6 +18,7 @@ from producer.gateway.services import Shared
 _EVERYTHING = frozenset(Scope)
 _SAFE = frozenset({"GET", "HEAD"})
 _ANYBODY = "local"
+_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -72,8 +73,13 @@ def check_is_local(request: Request) -> None:
     """Let no other web site act through the browser of somebody on this machine.
 
     Raises:
-        Problem: the request was made for another host (DNS rebinding), or by another site.
+        Problem: the request was made for another host (DNS rebinding), or by another site, or came
+            through a proxy, whose callers are not on this machine.
     """
+    if any(name in request.headers for name in _OF_PROXIES):
+        raise Problem(
+            403, "forbidden_proxy", "through a proxy everybody needs one: labelmill token create"
+        )
     host = _hostname(f"//{request.headers.get('host', '')}")
     if host is None or not is_loopback(host):
         raise Problem(

@@ -134,6 +134,23 @@ def test_a_revoked_token_is_worth_nothing(settings: GatewaySettings, sqlite_url:
             assert gateway.get("/v1/results", headers=headers).status_code == 401
 
 
+def test_to_revoke_the_last_token_lets_nobody_in(
+    settings: GatewaySettings, sqlite_url: str
+) -> None:
+    with Store.open(sqlite_url) as store:
+        bearer(store, Scope.ADMIN)
+        tokens = Tokens(store.engine)
+        assert tokens.revoke(tokens.all()[0].id, datetime.now(UTC))
+    with serving(settings) as gateway:
+        assert gateway.get("/v1/results").status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "Via", "X-Real-IP"])
+def test_what_a_proxy_passes_on_needs_a_token(gateway: httpx.Client, header: str) -> None:
+    answer = gateway.get("/v1/results", headers={header: "for=192.0.2.1"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden_proxy")
+
+
 def test_only_a_hash_of_a_token_is_kept(sqlite_url: str) -> None:
     secret, kept = make("test", [Scope.READ])
     with Store.open(sqlite_url) as store:
