@@ -89,8 +89,10 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
     if not publications:
         raise next(of_job(each) for each in outcomes if isinstance(each, JobError))
     if ids.are_derived:
+        own = {job.id for job in asked.jobs}  # what they stand for is told job by job
+        derived = [each for each in publications if each.id not in own]
         beyond = [ids.of(str(number)) for number in range(len(asked.jobs), MAX_JOBS)]
-        await _check_repeated(services, publications, beyond)
+        await _check_repeated(services, derived, beyond)
     await services.queues.take_room(asked.model, len(publications))
     accepted = iter(await services.intake.submit(publications))
     return AcceptedRun(
@@ -110,6 +112,7 @@ async def _check_repeated(
     """Refuse a key that stood for another request, before any of this one is submitted.
 
     Parameters:
+        publications: those whose ids are made of the key.
         beyond: the ids that a longer request would have had.
 
     Raises:

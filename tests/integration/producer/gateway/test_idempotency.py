@@ -41,6 +41,18 @@ def test_the_same_run_under_one_key_is_one_run(gateway_on_each: httpx.Client) ->
     assert gateway_on_each.get(first.headers["location"]).json()["submitted"] == 2
 
 
+def test_a_run_of_which_an_id_was_taken_gives_the_same_answer_again(
+    gateway_on_each: httpx.Client,
+) -> None:
+    jobs = [{"text": "Hello"}, {"text": "Hello", "id": "mine"}, {"text": "Other", "id": "mine"}]
+    many = {"model": "texts", "jobs": jobs}
+    first, second = (gateway_on_each.post("/v1/jobs", json=many, headers=KEY) for _ in range(2))
+    assert first.json()["jobs"][2]["error"]["code"] == "duplicate_job"
+    assert (second.status_code, second.json()) == (202, first.json())
+    changed = many | {"jobs": [{"text": "Changed"}, *jobs[1:]]}
+    assert gateway_on_each.post("/v1/jobs", json=changed, headers=KEY).status_code == 409
+
+
 def test_an_id_of_ones_own_may_come_again_with_the_same_content_only(
     gateway_on_each: httpx.Client,
 ) -> None:
