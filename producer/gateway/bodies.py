@@ -20,6 +20,8 @@ from producer.gateway.requests import MAX_JOBS, ManyJobs, OneJob
 _READ_SECONDS = 60
 _FIELDS = 16
 _FIELD_BYTES = 1024
+_MOST_QUOTES = 20 * MAX_JOBS  # a job with all its fields has 16
+_MOST_PARTS = 10 * MAX_JOBS  # and 7 brackets and commas
 _BESIDE_THE_LOOP = 64 * 1024  # a larger body would hold up the others while it is parsed
 
 
@@ -59,6 +61,25 @@ async def read_jobs(request: Request, limit: int) -> OneJob | ManyJobs:
     return _parse(content)
 
 
+def _check_parts(content: bytes) -> None:
+    """Refuse what has more parts than a request can have, before it is parsed.
+
+    Of millions of them the parser, and the list of what is wrong with each, would take seconds,
+    in which nobody else is answered.
+
+    Raises:
+        Problem: it has.
+    """
+    plain = content.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if plain.count(b'"') <= _MOST_QUOTES:
+        outside = b"".join(plain.split(b'"')[::2])  # of strings
+        if sum(map(outside.count, (b",", b"[", b"{"))) <= _MOST_PARTS:
+            return
+    raise Problem(
+        422, "invalid_request", f"body: more fields than {MAX_JOBS:,} jobs have; send it in parts"
+    )
+
+
 class _Shape(BaseModel):
     """Which of the two it is; each has its own messages."""
 
@@ -71,6 +92,7 @@ _MANY = TypeAdapter(ManyJobs)
 
 
 def _parse(content: bytes) -> OneJob | ManyJobs:
+    _check_parts(content)
     # Straight from the bytes: this parser refuses NaN, lone surrogates and deep nesting.
     try:
         many = "jobs" in _SHAPE.validate_json(content).model_fields_set

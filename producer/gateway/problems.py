@@ -31,6 +31,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
 _SHOWN = 5  # faults of one request
+_NAME_LENGTH = 64  # of a field, which the request may have made up
 
 _STATUS_OF_JOB_ERRORS = {ErrorCode.TEXT_TOO_LARGE: 413, ErrorCode.IMAGE_TOO_LARGE: 413}
 
@@ -85,7 +86,8 @@ def of_validation(error: ValidationError | RequestValidationError) -> Problem:
     # FastAPI's errors hold the values, pydantic's can leave them out.
     faults = error.errors() if isinstance(error, RequestValidationError) else _faults(error)
     shown = "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in faults[:_SHOWN]
+        f"{'.'.join(str(name)[:_NAME_LENGTH] for name in fault['loc']) or 'body'}: {fault['msg']}"
+        for fault in faults[:_SHOWN]
     )
     return Problem(422, "invalid_request", shown)
 

@@ -70,7 +70,9 @@ class Queues:
         Raises:
             Problem: the queue is over its bound.
         """
-        waiting = (await self._depths.get())[queue]["waiting"] + self._taken.get(queue, 0)
+        depth = (await self._depths.get()).get(queue)
+        # None for a model that came into models.toml since they were looked up.
+        waiting = (depth["waiting"] if depth else 0) + self._taken.get(queue, 0)
         if waiting + jobs > self._max_waiting:
             raise try_again(
                 429,

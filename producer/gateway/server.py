@@ -10,6 +10,7 @@ import uvicorn
 
 from producer.gateway.access import is_loopback
 from producer.gateway.app import create_app
+from producer.gateway.connections import Connection
 from producer.gateway.settings import GatewaySettings
 
 _DRAIN_SECONDS = 10
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
                 self._app,
                 host=host,
                 port=port,
+                http=Connection,
                 lifespan="on",
                 # It prints query strings, in which there may be a payload.
                 access_log=False,

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from db.errors import BrokerUnavailable, DatabaseUnavailable
+from db.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
 from db.queries import Queries
 from db.store import Store
 from db.tables import Run
@@ -34,6 +34,7 @@ from producer.gateway.watcher import Watcher
 from producer.recovery.dead import DeadLetters
 
 _THREADS = 8
+_DECODERS = 2  # an image of the most pixels takes some hundred MB while it is made small
 _LISTENERS = 2  # the watcher, and streams that catch up
 _LISTEN_SECONDS = 10
 _FRESH_SECONDS = 0.5
@@ -59,6 +60,7 @@ class Services:
     redis_threads: Threads
     database_threads: Threads
     file_threads: Threads
+    image_threads: Threads
     queues: Queues
     jobs: Jobs
     intake: Intake
@@ -84,7 +86,8 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     database_threads = Threads("database", _THREADS, seconds, DatabaseUnavailable)
     listening = Threads("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
     counting = Threads("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable)
-    file_threads = Threads("files", _THREADS, 6 * seconds, BrokerUnavailable)
+    file_threads = Threads("files", _THREADS, 6 * seconds, UploadStoreUnavailable)
+    image_threads = Threads("images", _DECODERS, 6 * seconds, UploadStoreUnavailable)
     broker = redis.Redis.from_url(
         settings.broker_url,
         socket_timeout=seconds,
@@ -121,6 +124,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 redis_threads=redis_threads,
                 database_threads=database_threads,
                 file_threads=file_threads,
+                image_threads=image_threads,
                 queues=queues,
                 jobs=jobs,
                 intake=intake,
@@ -132,7 +136,14 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
         finally:
             await watcher.close()
             await intake.close()
-            for threads in (redis_threads, database_threads, listening, counting, file_threads):
+            for threads in (
+                redis_threads,
+                database_threads,
+                listening,
+                counting,
+                file_threads,
+                image_threads,
+            ):
                 threads.close()
 
 

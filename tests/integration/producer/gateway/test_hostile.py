@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import random
 import socket
+import threading
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import PIL.Image
 import pytest
 
 from producer.gateway.settings import GatewaySettings
+from tests.support.gateway import serving
 
 TEXT = {"model": "texts", "text": "Hello"}
 JSON = {"content-type": "application/json"}
@@ -74,6 +78,94 @@ def test_what_is_no_json_and_no_files_is_refused(gateway: httpx.Client) -> None:
             "/v1/jobs", content=b"{}", headers={"content-type": media_type.encode("latin-1")}
         )
         assert answer.status_code == 415, answer.text
+
+
+def test_a_body_of_many_parts_is_refused_before_it_is_parsed(
+    gateway: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [
+        b'{"model":"texts","text":"a",' + b",".join(b'"%d":0' % n for n in range(20_000)) + b"}",
+        b'{"model":"texts","jobs":[' + b"[]," * 20_000 + b"[]]}",
+        b'{"model":"texts","jobs":[' + b'{"b":0},' * 20_000 + b"{}]}",
+        b'["' + b'\\"' * 10 + b'"' + b',""' * 30_000 + b"]",
+    ]
+    with monkeypatch.context() as patched:
+        for parser in ("_SHAPE", "_ONE", "_MANY"):
+            patched.setattr(f"producer.gateway.bodies.{parser}", None)
+        for body in bodies:
+            answer = gateway.post("/v1/jobs", content=body, headers=JSON)
+            assert answer.status_code == 422, answer.text
+            assert "send it in parts" in answer.json()["detail"]
+
+
+def test_texts_may_be_full_of_what_json_is_made_of(gateway: httpx.Client) -> None:
+    job = {"text": '\\"[{,' * 10_000, "image": None, "id": None, "top_k": 2}
+    jobs = [job] * 50 + [{"image": {"uri": "a", "base64": None}, "text": None}] * 950
+    answer = gateway.post("/v1/jobs", json={"model": "texts", "jobs": jobs})
+    assert answer.status_code == 202, answer.text
+    assert [each for each in answer.json()["jobs"] if "id" in each] == answer.json()["jobs"][:50]
+
+
+def test_a_long_name_does_not_come_back(gateway: httpx.Client) -> None:
+    answer = gateway.post("/v1/jobs", content=b'{"' + b"a" * 100_000 + b'": 1}', headers=JSON)
+    assert answer.status_code == 422
+    assert len(answer.content) < 1000
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: loc"], ids=["silent", "half"]
+)
+def test_a_connection_without_a_request_is_given_up(
+    settings: GatewaySettings, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("producer.gateway.connections.HEAD_SECONDS", 0.2)
+    with serving(settings) as gateway:
+        address = (gateway.base_url.host, gateway.base_url.port or 0)
+        with socket.create_connection(address, timeout=10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(1) == b""
+        with socket.create_connection(address, timeout=10) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            connection.sendall(b"GET /healthz")
+            while connection.recv(4096):
+                pass
+        job = gateway.post("/v1/jobs", json=TEXT).json()["url"]
+        assert gateway.get(job, params={"wait": "1"}).status_code == 200
+
+
+def test_few_images_are_decoded_at_the_same_time(
+    gateway: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, now, most = threading.Lock(), 0, 0
+
+    def thumbnail(_: bytes) -> bytes:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        threading.Event().wait(0.05)
+        with lock:
+            now -= 1
+        return b""
+
+    monkeypatch.setattr("producer.gateway.api.jobs.thumbnail", thumbnail)
+    job = {"model": "images", "image": {"base64": base64.b64encode(b"a").decode()}}
+    url = gateway.post("/v1/jobs", json=job).json()["url"]
+    with ThreadPoolExecutor(8) as readers:
+        answers = list(readers.map(gateway.get, [f"{url}/thumbnail"] * 16))
+    assert {each.status_code for each in answers} == {200}
+    assert most <= 2
+
+
+def test_a_model_that_has_just_been_added_is_known(
+    gateway: httpx.Client, settings: GatewaySettings
+) -> None:
+    assert gateway.post("/v1/jobs", json=TEXT).status_code == 202
+    models = settings.models_file.read_text()
+    settings.models_file.write_text(models.replace("models.texts", "models.more"))
+    answer = gateway.post("/v1/jobs", json=TEXT | {"model": "more"})
+    assert answer.status_code == 202, answer.text
 
 
 @pytest.mark.parametrize("claims_its_length", [True, False])
