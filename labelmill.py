@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
-import bench.cli
-import db.cli
-import demo.cli
-import embedded.cli
-import producer.announce.cli
-import producer.bulk.cli
-import producer.cli
-import producer.export.cli
-import producer.export.evaluation
-import producer.gateway.cli
-import producer.recovery.cli
-import worker.cli
 from db.errors import ConfigurationError, LabelmillError, ServiceUnavailable
 from embedded.errors import EmbeddedServerError
 
@@ -30,12 +22,121 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 EXIT_INTERRUPTED = 130
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
+
+class Place(NamedTuple):
+    """Where a command or a group of them is, and what the list of commands says of it."""
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Place] = {
+    "demo": Place(
+        "demo.cli",
+        "demo",
+        "Label a few hundred held-out texts and images, and show what came out.",
+    ),
+    "up": Place(
+        "embedded.cli",
+        "up",
+        "Run Redis, a SQLite database, a worker, the reconciler and the gateway until Ctrl-C.",
+    ),
+    "worker": Place(
+        "worker.cli",
+        "worker",
+        "Run a worker: take groups of jobs, run the models, write the rows.",
+    ),
+    "serve": Place("producer.gateway.cli", "serve", "Serve the HTTP API and the page."),
+    "submit": Place(
+        "producer.bulk.cli",
+        "submit",
+        "Submit one job, or many from files, folders and streams of any size.",
+    ),
+    "status": Place("producer.cli", "status", "Show queues, workers and the newest runs."),
+    "results": Place("producer.export.cli", "results", "Show or export results."),
+    "evaluate": Place(
+        "producer.export.evaluation",
+        "evaluate_run",
+        "Hold a run's labels against the right ones: accuracy, precision, recall, F1, confusion.",
+    ),
+    "webhook": Place(
+        "producer.announce.cli",
+        "webhook",
+        "POST finished jobs to LABELMILL_WEBHOOK_URL, signed with LABELMILL_WEBHOOK_SECRET.",
+    ),
+    "health": Place(
+        "worker.cli",
+        "health",
+        "Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.",
+    ),
+    "reconcile": Place(
+        "producer.recovery.cli",
+        "reconcile",
+        "Find the jobs that Redis has lost, and send each of them again.",
+    ),
+    "bench": Place(
+        "bench.cli",
+        "bench",
+        "Measure a model of models.toml here, against transformers.pipeline, and size its groups.",
+    ),
+    "dead": Place(
+        "producer.recovery.cli",
+        "dead",
+        "Dead letters: jobs that ended their worker each time.",
+    ),
+    "token": Place(
+        "producer.gateway.cli",
+        "token",
+        "Tokens of the gateway: who may submit and read.",
+    ),
+    "db": Place("db.cli", "app", "The results database and its version."),
+}
+
+
+# Any stands for the classes of click, of which newer versions of typer bring their own.
+class FrontDoor(TyperGroup):
+    """Imports a room when one of its commands is run: all together take seconds to import."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order in which they are listed."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """What is listed of a command; what is run comes from :meth:`resolve_command`."""
+        place = COMMANDS.get(cmd_name)
+        return place and TyperCommand(cmd_name, help=place.summary)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments begin with, out of its room."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and command(listed.name or ""), rest
+
+
+@cache
+def command(name: str) -> Any:
+    """One of :data:`COMMANDS`, imported."""
+    place = COMMANDS[name]
+    found: Any = getattr(import_module(place.module), place.name)
+    alone = _typer()
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
+
+
+def _typer(cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
+    return typer.Typer(
+        cls=cls,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+
+
+app = _typer(FrontDoor)
 
 
 @app.callback(invoke_without_command=True)
@@ -51,23 +152,6 @@ def labelmill(
     if show_version:
         typer.echo(version("labelmill"))
         raise typer.Exit
-
-
-app.command()(demo.cli.demo)
-app.command()(embedded.cli.up)
-app.command()(worker.cli.worker)
-app.command()(producer.gateway.cli.serve)
-app.command()(producer.bulk.cli.submit)
-app.command()(producer.cli.status)
-app.command()(producer.export.cli.results)
-app.command("evaluate")(producer.export.evaluation.evaluate_run)
-app.command()(producer.announce.cli.webhook)
-app.command()(worker.cli.health)
-app.command()(producer.recovery.cli.reconcile)
-app.command()(bench.cli.bench)
-app.add_typer(producer.recovery.cli.dead, name="dead")
-app.add_typer(producer.gateway.cli.token, name="token")
-app.add_typer(db.cli.app, name="db")
 
 
 def main() -> None:

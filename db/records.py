@@ -1,12 +1,18 @@
-"""Results with what their jobs were about, in bulk: as tuples, which read faster than objects."""
+"""Results with what their jobs were about, in bulk: as tuples, which read faster than objects.
+
+They are fetched as the driver gives them and made into values a column at a time: most times,
+and all statuses, stand in many rows of a block and are made once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Select, case, func, select
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, Engine, Select, Text, case, cast, func, select, type_coerce
 
 from db.failures import translated
 from db.filters import ResultFilter, by_columns, job_input, mentions
@@ -111,11 +117,63 @@ class Records:
 
     def _stream(self, query: Select[*tuple[Any, ...]]) -> Iterator[Record]:
         with translated(self._engine), self._engine.connect() as connection:
-            rows = connection.execution_options(yield_per=_ROWS_A_FETCH).execute(query)
-            yield from map(Record._make, rows)
+            result = connection.execution_options(yield_per=_ROWS_A_FETCH).execute(query)
+            with closing(result):
+                for block in result.partitions():
+                    yield from _records(block)
 
 
+def _unconverted(name: str) -> ColumnElement[Any]:
+    """A column as the driver gives it; SQLAlchemy would convert value by value."""
+    column = getattr(Result, name)
+    if name == "scores":
+        return cast(column, Text)
+    return type_coerce(column, Text) if name in _CONVERSIONS else column
+
+
+def _records(rows: Sequence[Sequence[Any]]) -> Iterator[Record]:
+    columns = [
+        convert(column) if (convert := _CONVERSIONS.get(name)) else column
+        for name, column in zip(Record._fields, zip(*rows, strict=True), strict=True)
+    ]
+    return map(Record._make, zip(*columns, strict=True))
+
+
+def _times(column: Sequence[str | datetime | None]) -> Sequence[datetime | None]:
+    return _each_once(column, _time)
+
+
+def _time(value: str | datetime) -> datetime:
+    # SQLite has text without a zone, which is UTC; PostgreSQL answers in the session's zone.
+    if isinstance(value, str):
+        return datetime.fromisoformat(f"{value}+00:00")
+    return value.astimezone(UTC)
+
+
+def _statuses(column: Sequence[str]) -> Sequence[Status | None]:
+    return _each_once(column, Status)
+
+
+def _scores(column: Sequence[str | None]) -> Sequence[list[LabelScore] | None]:
+    return [None if value is None else from_json(value) for value in column]
+
+
+_Out = TypeVar("_Out")
+
+
+def _each_once(column: Sequence[Any], convert: Callable[[Any], _Out]) -> Sequence[_Out | None]:
+    values = {value: None if value is None else convert(value) for value in set(column)}
+    return [values[value] for value in column]
+
+
+_CONVERSIONS: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
+    "status": _statuses,
+    "scores": _scores,
+    "enqueued_at": _times,
+    "started_at": _times,
+    "finished_at": _times,
+}
 _COLUMNS: list[ColumnElement[Any]] = [
-    *(getattr(Result, name) for name in Record._fields[:-1]),
+    *(_unconverted(name) for name in Record._fields[:-1]),
     func.coalesce(job_input(), case((Job.id.is_not(None), INLINE_IMAGE))).label("input"),
 ]

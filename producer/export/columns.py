@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ JOINED_RESULT_COLUMNS = tuple(name for name in RESULT_COLUMNS if name != "input"
 
 Values: TypeAlias = Sequence[Any]
 """One row of an export; times are aware datetimes, scores a list of ``LabelScore``."""
+
+_ROWS_A_BLOCK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,19 @@ class Export:
     def names(self) -> tuple[str, ...]:
         """All columns in their order."""
         return self.source_columns + self.result_columns
+
+    @property
+    def scores_place(self) -> int | None:
+        """Which of all columns has the results' scores."""
+        if "scores" not in self.result_columns:
+            return None
+        return len(self.source_columns) + self.result_columns.index("scores")
+
+    def blocks(self, rows: int = _ROWS_A_BLOCK) -> Iterator[Sequence[Values]]:
+        """The rows' columns, of so many rows at a time."""
+        remaining = iter(self.rows)
+        while block := list(itertools.islice(remaining, rows)):
+            yield list(zip(*block, strict=True))
 
 
 def distinct_names(source: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from db.errors import ConfigurationError
+from db.tables import LabelScore
 from producer.export.columns import Export
 
 try:
@@ -57,18 +58,33 @@ def write_parquet(
     as_text = [
         name in export.source_columns and name not in (source_types or {}) for name in export.names
     ]
-    rows = iter(export.rows)
     count = 0
     with pq.ParquetWriter(output, schema, compression="zstd") as writer:
-        while block := list(itertools.islice(rows, _ROWS_A_GROUP)):
-            columns = zip(*block, strict=True)
+        for columns in export.blocks(_ROWS_A_GROUP):
             arrays = [
                 pa.array([_text(value) for value in column] if text else column, field.type)
-                for column, text, field in zip(columns, as_text, schema, strict=True)
+                if place != export.scores_place
+                else _scores(column)
+                for place, (column, text, field) in enumerate(
+                    zip(columns, as_text, schema, strict=True)
+                )
             ]
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-            count += len(block)
+            count += len(columns[0])
     return count
+
+
+def _scores(column: Sequence[Sequence[LabelScore] | None]) -> pa.Array:
+    """All labels and all scores as a column each, which takes less than an object each."""
+    ends = itertools.accumulate((len(scores or ()) for scores in column), initial=0)
+    offsets = [
+        None if scores is None else start for scores, start in zip((*column, ()), ends, strict=True)
+    ]
+    each = [one for scores in column for one in scores or ()]
+    labels = pa.array([one["label"] for one in each], pa.string())
+    scores = pa.array([one["score"] for one in each], pa.float64())
+    values = pa.StructArray.from_arrays([labels, scores], ["label", "score"])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def _type_of(name: str, export: Export, types: Mapping[str, pa.DataType]) -> pa.DataType:
