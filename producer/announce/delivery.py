@@ -22,6 +22,8 @@ from producer.contract.announcement import Announcement
 
 try:
     import urllib3
+
+    from producer.announce.patience import Patience
 except ModuleNotFoundError as error:
     raise ConfigurationError(
         "webhooks need urllib3, which is not installed; pip install 'labelmill[webhook]'"
@@ -100,12 +102,12 @@ class Sender:
         self._stop = stop
         # Redirects are not followed and no proxy of the environment is used: what is signed goes
         # where it was told to go.
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(
-                connect=min(5.0, settings.webhook_timeout), read=settings.webhook_timeout
-            ),
-            retries=False,
+        connect = min(5.0, settings.webhook_timeout)
+        self._patience = Patience()
+        self._pool = self._patience.pool(
+            urllib3.Timeout(connect=connect, read=settings.webhook_timeout)
         )
+        self._attempt_seconds = connect + settings.webhook_timeout
 
     def deliver(
         self, delivery: Delivery, look_around: Callable[[], None] = lambda: None
@@ -121,7 +123,8 @@ class Sender:
         while not self._stop.is_set():
             look_around()
             attempt += 1
-            answer = self._attempt(delivery)
+            with self._patience.of(self._attempt_seconds):
+                answer = self._attempt(delivery)
             failure = answer.failure
             if failure is None:
                 return Outcome.DELIVERED, None
@@ -190,7 +193,7 @@ def _retry_after(headers: urllib3.HTTPHeaderDict) -> float | None:
         return None
     try:
         seconds = float(value) if value.isdecimal() else _seconds_until(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return min(max(seconds, _FIRST_PAUSE_SECONDS), _LONGEST_RETRY_AFTER_SECONDS)
 

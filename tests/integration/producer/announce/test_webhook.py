@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -163,6 +165,39 @@ def test_the_receiver_says_how_long_to_wait(
     announce(broker, "a")
     wait_for(lambda: "attempt 1, the next in 77 s" in caplog.text)
     assert "hidden" not in caplog.text
+
+
+def test_a_time_to_wait_for_that_is_none_is_left_aside(
+    broker: redis.Redis, hook: Receiver, start: Callable[..., Webhook]
+) -> None:
+    hook.answers = [(503, {"Retry-After": "Fri, 31 Dec 99999999999 23:59:59 GMT"})]
+    start()
+    announce(broker, "a")
+    wait_for(lambda: hook.taken() == ["a"])
+
+
+def test_a_receiver_that_never_comes_to_an_end_is_cut_off(redis_url: str) -> None:
+    def go_on(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):  # it is cut off
+            while True:
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    answers = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=go_on, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        wanted = settings(redis_url, url, webhook_timeout=0.2, webhook_give_up=0)
+        with closing(Sender(wanted, threading.Event())) as sender:
+            sent = delivery.Delivery.of([])
+            attempt = threading.Thread(
+                target=lambda: answers.append(sender.deliver(sent)), daemon=True
+            )
+            attempt.start()
+            attempt.join(20)
+    [(outcome, failure)] = answers
+    assert outcome is delivery.Outcome.GIVEN_UP
+    assert failure
 
 
 def test_a_receiver_that_is_away_is_waited_for(
