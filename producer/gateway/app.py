@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from producer.gateway import contract, problems
 from producer.gateway.api import dead, events, jobs, models, probes, results, runs, submitting
@@ -22,7 +23,11 @@ _PAGE = files("producer.gateway") / "page"
 
 
 class Gateway(FastAPI):
-    """FastAPI with what its own document does not know."""
+    """FastAPI with what its own document does not know, and headers on every answer."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The application with all that is around it; the headers outermost, for errors too."""
+        return SecurityHeaders(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -59,7 +64,6 @@ def create_app(settings: GatewaySettings, *, is_open: bool) -> Gateway:
     problems.install(app)
     for part in (submitting, jobs, results, runs, models, dead, events, probes):
         app.include_router(part.router)
-    app.add_middleware(SecurityHeaders)
     _add_page(app)
     return app
 

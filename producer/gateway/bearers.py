@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from db.tokens import Tokens
@@ -41,7 +40,7 @@ class Bearers:
     def __init__(self, tokens: Tokens, threads: Threads) -> None:
         self._tokens = tokens
         self._threads = threads
-        self._known: OrderedDict[str, Fresh[Caller | None]] = OrderedDict()
+        self._known: dict[str, Fresh[Caller | None]] = {}
         self._any = Fresh(lambda: threads.run(tokens.exist), _FRESH_SECONDS)
 
     async def are_there(self) -> bool:
@@ -59,10 +58,15 @@ class Bearers:
         digest = digest_of(secret)
         known = self._known.get(digest)
         if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._forget_one()
             known = self._known[digest] = Fresh(lambda: self._look_up(digest), _FRESH_SECONDS)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
         return await known.get_or_last(_PATIENCE_SECONDS)
+
+    def _forget_one(self) -> None:
+        """Forget what nobody bears, if there is any: who guesses must push out no bearer."""
+        guesses = (digest for digest, known in self._known.items() if known.last is None)
+        del self._known[next(guesses, next(iter(self._known)))]
 
     async def _look_up(self, digest: str) -> Caller | None:
         token = await self._threads.run(self._tokens.find, digest)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from db.errors import JobError
+from db.errors import ErrorCode, JobError
 from producer.client import ledger_row
 from producer.contract.job import check_id, parse_job
 from producer.gateway.answers import Accepted, AcceptedRun, Fault, Refused, Taken
@@ -136,6 +136,9 @@ def _publication(
     if asked.top_k is not None:
         kwargs["options"] = {"top_k": asked.top_k}
     models.require(model, "text" if asked.image is None else "image")
+    _check_address(id, "/thumbnail")
+    if run is not None:
+        _check_address(run, "/throughput")
     return Publication(
         queue=model,
         id=check_id(id),
@@ -143,6 +146,18 @@ def _publication(
         enqueued_at=datetime.now(UTC),
         **options,
     )
+
+
+def _check_address(id: str, below: str) -> None:
+    """Refuse an id under whose URL something else would be found.
+
+    Raises:
+        JobError: it is one.
+    """
+    if id in (".", "..") or id.endswith(below):
+        raise JobError(
+            ErrorCode.INVALID_JOB, f"an id is neither . nor .. and does not end in {below}"
+        )
 
 
 def _taken(job_id: str, *, accepted: bool) -> Taken | Refused:

@@ -185,6 +185,20 @@ def test_nobody_guesses_tokens_for_long(redis_url: str, sqlite_url: str, tmp_pat
         assert statuses == [401, 401, 401, 429]
 
 
+def test_guesses_push_out_no_bearer(
+    redis_url: str, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.gateway.bearers._REMEMBERED", 2)
+    settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="5/hour")
+    with Store.open(sqlite_url) as store, serving(settings) as gateway:
+        headers = bearer(store, Scope.READ)
+        assert gateway.get("/v1/runs", headers=headers).status_code == 200
+        guesses = [{"Authorization": f"Bearer lm_{number}"} for number in range(5)]
+        statuses = [gateway.get("/v1/runs", headers=each).status_code for each in guesses]
+        assert statuses == [401] * 4 + [429]
+        assert gateway.get("/v1/runs", headers=headers).status_code == 200
+
+
 def test_a_full_queue_takes_no_more(redis_url: str, sqlite_url: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, redis_url, sqlite_url, max_waiting=2)
     with serving(settings) as gateway:

@@ -134,6 +134,28 @@ def test_a_connection_without_a_request_is_given_up(
         assert gateway.get(job, params={"wait": "1"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"id": "."}, {"id": ".."}, {"id": "a/thumbnail"}, {"run": ".."}, {"run": "a/throughput"}],
+)
+def test_an_id_that_would_have_no_address_is_refused(
+    gateway: httpx.Client, asked: dict[str, str]
+) -> None:
+    answer = gateway.post("/v1/jobs", json=TEXT | asked)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_job")
+
+
+def test_an_error_of_the_gateway_has_the_headers_of_all_answers(
+    gateway: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.gateway.api.models.models", None)
+    answer = gateway.get("/v1/models")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_few_images_are_decoded_at_the_same_time(
     gateway: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
