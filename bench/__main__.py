@@ -15,7 +15,7 @@ from bench import plot
 from bench.console import RESULTS, console, log, show
 from bench.cores import use_threads
 from bench.options import Options
-from bench.queueing.databases import Choice
+from bench.queueing.chosen import Choice
 from bench.report import Report
 from db.errors import LabelmillError
 
@@ -32,6 +32,7 @@ class Part(StrEnum):
     POISON = "poison"
     MEMORY = "memory"
     GATEWAY = "gateway"
+    EXPORT = "export"
     RAY = "ray"
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bench.queueing.databases import Choice
+from bench.queueing.chosen import Choice
 
 Log = Callable[[str], None]
 Sizes = TypeVar("Sizes")

@@ -26,7 +26,7 @@ import redis
 
 from bench.facts import QUEUE_PACKAGES, facts
 from bench.options import Log, Options
-from bench.queueing.databases import chosen_databases
+from bench.queueing.chosen import chosen_databases
 from bench.queueing.rounds import Rounds
 from bench.report import Report
 from embedded.redis import RedisServer

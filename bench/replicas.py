@@ -15,7 +15,7 @@ from bench.endtoend import EndToEnd
 from bench.engines import GROUP_SECONDS
 from bench.facts import QUEUE_PACKAGES, facts
 from bench.options import Log, Options
-from bench.queueing.databases import chosen_databases
+from bench.queueing.chosen import chosen_databases
 from bench.queueing.messages import messages
 from bench.queueing.trial import Load
 from bench.report import Measure, Report

@@ -22,7 +22,8 @@ import redis
 from bench.errors import BenchmarkError
 from bench.facts import QUEUE_PACKAGES, facts
 from bench.options import Log, Options
-from bench.queueing.databases import Databases, chosen_databases
+from bench.queueing.chosen import chosen_databases
+from bench.queueing.databases import Databases
 from bench.queueing.messages import messages
 from bench.report import Measure, Report
 from embedded.redis import RedisServer

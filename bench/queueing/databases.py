@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,6 @@ class Kind(StrEnum):
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
-
-
-class Choice(StrEnum):
-    """Which databases to measure on."""
-
-    SQLITE = Kind.SQLITE
-    POSTGRESQL = Kind.POSTGRESQL
-    BOTH = "both"
-
-    def includes(self, kind: Kind) -> bool:
-        """Whether that database was chosen."""
-        return self.value in (kind, "both")
 
 
 class Database(ABC):
@@ -124,21 +112,6 @@ class SqliteDatabases(Databases):
     def version(self) -> str:
         """The library's."""
         return sqlite3.sqlite_version
-
-
-@contextmanager
-def chosen_databases(choice: Choice, *, fsync: bool) -> Iterator[list[Databases]]:
-    """The databases that were chosen, for as long as the block lasts."""
-    with ExitStack() as stack:
-        databases: list[Databases] = []
-        if choice.includes(Kind.SQLITE):
-            databases.append(stack.enter_context(sqlite_databases()))
-        if choice.includes(Kind.POSTGRESQL):
-            # Where rows go into SQLite alone, no driver and no server of PostgreSQL is needed.
-            from bench.queueing.postgresql import postgresql_databases
-
-            databases.append(stack.enter_context(postgresql_databases(fsync=fsync)))
-        yield databases
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _GROUPS_A_READ = 100
 class Announcements:
     """Reads ``labelmill:finished``; each reader gets every announcement. Safe between threads.
 
-    The stream keeps the newest groups, by default about 10,000 (LABELMILL_ANNOUNCEMENTS): who was
+    The stream keeps the newest groups, by default about 2,000 (LABELMILL_ANNOUNCEMENTS): who was
     away for longer has missed some, and finds their rows in the database.
 
     Parameters:

@@ -34,7 +34,7 @@ class BrokerSettings(BaseSettings):
         60.0, gt=0, description="Seconds from a job's sending in which it is not lost yet."
     )
     announcements: int = Field(
-        10_000,
+        2_000,
         ge=0,
         description="How many finished groups the stream of announcements keeps; 0 for no stream.",
     )

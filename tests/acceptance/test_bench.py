@@ -60,6 +60,7 @@ def report(file: Path) -> dict[str, Any]:
         ("worker", {"its engine alone"}),
         ("replicas", {"linear"}),
         ("poison", {"no bad job"}),
+        ("export", {"SELECT and csv.writer", "a loop over objects"}),
     ],
 )
 def test_a_part_prints_a_table_and_writes_its_figures(

@@ -1,0 +1,1 @@
+"""What the export is measured with: a database full of results, and its peers' scripts."""
