@@ -98,6 +98,19 @@ def test_any_text_survives_csv_and_jsonl(rows: list[tuple[str, str]]) -> None:
     assert [tuple(json.loads(each).values()) for each in lines.getvalue().split("\n")[:-1]] == rows
 
 
+CELLS = st.none() | st.text(st.characters(exclude_characters="\r")) | st.integers() | st.floats()
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+def test_csv_without_carriage_returns_is_what_the_standard_library_writes(
+    rows: list[tuple[Any, Any]],
+) -> None:
+    ours, theirs = io.StringIO(newline=""), io.StringIO(newline="")
+    write_csv(Export(("a", "b"), (), rows), ours)
+    csv.writer(theirs, lineterminator="\n").writerows([("a", "b"), *rows])
+    assert ours.getvalue() == theirs.getvalue()
+
+
 def test_for_spreadsheets_no_cell_is_a_formula() -> None:
     output = io.StringIO(newline="")
     write_csv(an_export([*NASTY_RECORDS, a_record(score=-0.5)]), output, spreadsheet=True)
