@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from db.errors import ConfigurationError
 from db.settings import DatabaseSettings
@@ -94,10 +94,12 @@ def list_tokens(
             fields = {"id": each.id, "name": each.name, "scopes": each.scopes.split()}
             typer.echo(json.dumps(fields | {"created_at": created, "revoked_at": revoked}))
         return
-    table = Table("id", "name", "scopes", "created", "revoked")
+    # An id is there to be copied whole, however narrow the terminal is.
+    moments = (Column(name, overflow="fold") for name in ("created", "revoked"))
+    table = Table(Column("id", no_wrap=True), "name", "scopes", *moments)
     for each in tokens:
-        moments = (each.created_at, each.revoked_at)
-        shown = [f"{moment:%Y-%m-%d %H:%M}" if moment else "" for moment in moments]
+        at = (each.created_at, each.revoked_at)
+        shown = [f"{moment:%Y-%m-%d %H:%M}" if moment else "" for moment in at]
         table.add_row(each.id, each.name, each.scopes, *shown)
     _stdout.print(table)
 

@@ -8,6 +8,7 @@ from socket import socket
 
 import uvicorn
 
+from producer.contract.catalog import Catalog
 from producer.gateway.access import is_loopback
 from producer.gateway.app import create_app
 from producer.gateway.connections import Connection
@@ -64,7 +65,10 @@ def run(host: str, port: int) -> None:
         ConfigurationError: a setting or the address cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    Server(GatewaySettings(), host, port).run()
+    settings = GatewaySettings()
+    # The server would tell of it by a traceback.
+    Catalog.load(settings.models_file)
+    Server(settings, host, port).run()
     # A thread whose Redis or database is frozen may never return, and Python would wait for it.
     logging.shutdown()
     os._exit(0)

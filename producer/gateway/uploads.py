@@ -83,6 +83,6 @@ async def _content(file: UploadFile, limit: int) -> bytes:
         raise Problem(
             415,
             ErrorCode.IMAGE_UNREADABLE,
-            "a file is no image of a known format; send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
+            "the file is no image of a known format; send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
         )
     return content

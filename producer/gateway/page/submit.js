@@ -170,7 +170,7 @@ export function createSubmit() {
 }
 
 function nothingYet() {
-  return el("p", { class: "empty" }, "Nothing submitted from this tab yet.");
+  return el("p", { class: "empty" }, "Nothing submitted since this page was loaded.");
 }
 
 function describeModel(model) {
