@@ -110,24 +110,23 @@ def _insert_values(table: Table, rows: int) -> str:
 
 
 @cache
-def _to_sqlite(table: Table) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def _to_sqlite(table: Table) -> Callable[[Mapping[str, Any]], list[Any]]:
     """Makes the values of :func:`_insert_values` of a row, as SQLAlchemy's own types would."""
     conversions = [
-        (each.name, convert)
-        for each in table.columns
+        (index, convert)
+        for index, each in enumerate(table.columns)
         for kind, convert in _SQLITE_FORMS.items()
         if isinstance(each.type, kind)
     ]
     values = itemgetter(*table.columns.keys())
 
-    def convert(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        stored = dict(row)
-        for name, form in conversions:
-            value = stored[name]
+    def convert(row: Mapping[str, Any]) -> list[Any]:
+        stored = list(values(row))
+        for index, form in conversions:
+            value = stored[index]
             if value is not None:
-                stored[name] = form(value)
-        parameters: tuple[Any, ...] = values(stored)
-        return parameters
+                stored[index] = form(value)
+        return stored
 
     return convert
 

@@ -104,6 +104,35 @@ def storable_jobs(rows: Sequence[JobRow]) -> list[LedgerRow]:
     return _first_of_each_id([_storable_job(row) for row in rows])
 
 
+def storable_block(
+    run_id: str,
+    model: str,
+    payloads: Mapping[str, Mapping[str, JsonValue]],
+    enqueued_at: datetime,
+) -> list[LedgerRow]:
+    """Rows of a run that have all but id and payload in common, as :func:`storable_jobs`.
+
+    Parameters:
+        payloads: by the jobs' ids.
+    """
+    run_id, model = storable_name(run_id), storable_name(model)
+    _zoned(enqueued_at)
+    return [
+        {
+            "id": storable_name(id),
+            "run_id": run_id,
+            "model": model,
+            "payload": _storable_payload(payloads[id]),
+            "priority": 0,
+            "eta": None,
+            "expires_at": None,
+            "enqueued_at": enqueued_at,
+            "due_at": enqueued_at,
+        }
+        for id in sorted(payloads)
+    ]
+
+
 _Row = TypeVar("_Row", ResultRow, LedgerRow)
 
 
@@ -146,9 +175,7 @@ def _storable_job(row: JobRow) -> LedgerRow:
         "id": storable_name(row["id"]),
         "run_id": _optional(storable_name, row["run_id"]),
         "model": storable_name(row["model"]),
-        "payload": {
-            storable_text(key): _storable_json(value) for key, value in row["payload"].items()
-        },
+        "payload": _storable_payload(row["payload"]),
         "priority": row["priority"],
         "eta": eta,
         "expires_at": _optional(_zoned, row["expires_at"]),
@@ -175,6 +202,10 @@ def _zoned(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"a time zone is needed: {moment!r} has none")
     return moment
+
+
+def _storable_payload(payload: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {storable_text(key): _storable_json(value) for key, value in payload.items()}
 
 
 def _storable_json(value: JsonValue) -> JsonValue:

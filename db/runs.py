@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from db.database import for_writing
 from db.failures import translated
 from db.insert import insert_missing
-from db.rows import JobRow, storable_jobs, storable_name, storable_text
+from db.rows import storable_block, storable_name, storable_text
 from db.tables import Job, JsonValue, Result, Run, Status
 
 _RUNS = cast("Table", Run.__table__)
@@ -73,15 +73,23 @@ class Runs:
         with self._reading() as session:
             return next((run for run in session.scalars(query) if run.plan), None)
 
-    def add_jobs(self, run: NewRun, rows: Sequence[JobRow]) -> set[str]:
+    def add_jobs(
+        self,
+        run: NewRun,
+        payloads: Mapping[str, Mapping[str, JsonValue]],
+        enqueued_at: datetime,
+    ) -> set[str]:
         """Write jobs, and their run with the first, in one transaction; return the new jobs' ids.
 
         So there is no run without jobs, and the number that it says is that of its jobs.
 
+        Parameters:
+            payloads: by the jobs' ids.
+
         Raises:
             ValueError: if an id or the model's alias is too long; nothing is written.
         """
-        storable = storable_jobs(rows)
+        storable = storable_block(run.id, run.model, payloads, enqueued_at)
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         begin = insert(_RUNS).values(
             id=storable_name(run.id),

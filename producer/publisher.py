@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,8 +25,7 @@ _CONNECTIONS = 8  # threads that publish at the same moment; more wait for each 
 _COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it ends in the middle
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """One job on its way to its queue.
 
     ``job`` may also be its keyword arguments, as the ledger has them. ``sent_at`` is given where a
@@ -117,8 +118,8 @@ class Publisher:
 
 def _by_list(publications: Sequence[Publication]) -> dict[str, list[Publication]]:
     lists: dict[str, list[Publication]] = {}
-    for each in publications:
-        lists.setdefault(QueueKeys(each.queue).list_of(each.priority), []).append(each)
+    for (queue, priority), some in groupby(publications, attrgetter("queue", "priority")):
+        lists.setdefault(QueueKeys(queue).list_of(priority), []).extend(some)
     return lists
 
 

@@ -17,7 +17,12 @@ from producer.bulk.rows import Item, Reason, Reject, Unusable
 from producer.bulk.sources.base import Kind, Source
 from producer.bulk.sources.columns import Chosen
 from producer.bulk.sources.location import is_url, remote
-from producer.contract.job import MAX_INLINE_IMAGE_BYTES, MAX_TEXT_BYTES, check_id, parse_job
+from producer.contract.job import (
+    MAX_INLINE_IMAGE_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_URI_LENGTH,
+    check_id,
+)
 from producer.contract.uploads import UploadStore, is_upload
 
 #: Lone surrogates, which stand for bytes that could not be decoded, and NUL.
@@ -63,7 +68,9 @@ class JobMaker:
         """
         content = self._text if self.chosen.kind is Kind.TEXT else self._image
         has_id = self.chosen.id is not None
-        options: dict[str, Any] = {"top_k": self.plan.top_k} if self.plan.top_k else {}
+        shared: dict[str, Any] = {"run": self.run}
+        if self.plan.top_k:
+            shared["options"] = {"top_k": self.plan.top_k}
         for item in items:
             number = before + item.number
             if isinstance(item, Reject):
@@ -72,15 +79,10 @@ class JobMaker:
             try:
                 payload, size = content(source, item.values[0])
                 id = _own_id(item.values[1]) if has_id else row_id(self.run, number)
-                payload["run"] = self.run
-                if options:
-                    payload["options"] = options
-                parse_job(payload)
             except Unusable as error:
                 yield Reject(item.number, item.line, error.code, error.message)
-            except JobError as error:
-                yield Reject(item.number, item.line, Reason.INVALID_JOB, error.message)
             else:
+                payload.update(shared)
                 yield NewRow(number, item.number, item.line, id, payload, size)
 
     def _text(self, _source: Source, value: object) -> tuple[dict[str, Any], int]:
@@ -116,20 +118,25 @@ def as_text(value: object) -> str:
     Raises:
         Unusable: it is empty, no text, or has what no database holds.
     """
+    text = value if isinstance(value, str) else _written_out(value)
+    if not text:
+        raise Unusable(Reason.EMPTY, "text is empty")
+    if not text.isascii() or "\x00" in text:
+        _check_storable(text, "its text")
+    return text
+
+
+def _written_out(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bytes):
         try:
-            value = value.decode()
+            return value.decode()
         except UnicodeDecodeError:
             raise Unusable(Reason.UNDECODABLE, "its text is not UTF-8") from None
-    elif isinstance(value, bool | int | float):
-        value = str(value)
-    if value is None or value == "":
-        raise Unusable(Reason.EMPTY, "text is empty")
-    if not isinstance(value, str):
-        raise Unusable(Reason.WRONG_TYPE, f"its text is a {type(value).__name__}")
-    if not value.isascii() or "\x00" in value:
-        _check_storable(value, "its text")
-    return value
+    if isinstance(value, bool | int | float):
+        return str(value)
+    raise Unusable(Reason.WRONG_TYPE, f"its text is a {type(value).__name__}")
 
 
 def _path(value: object) -> str:
@@ -149,6 +156,9 @@ def _own_id(value: object) -> str:
 
 
 def _sendable(uri: str) -> str:
+    if len(uri) > MAX_URI_LENGTH:
+        why = f"the name of its image is longer than {MAX_URI_LENGTH:,} characters"
+        raise Unusable(Reason.TOO_LARGE, why)
     _check_storable(uri, "the name of its image", "; use --upload or --inline, or rename it")
     return uri
 

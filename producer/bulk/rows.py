@@ -21,7 +21,6 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     INVALID_ID = "invalid_id"
     DUPLICATE_ID = "duplicate_id"
-    INVALID_JOB = "invalid_job"
 
 
 class Row(NamedTuple):

@@ -193,7 +193,8 @@ class Session:
 
     def _watched(self, found: Iterator[Block | None]) -> Iterator[Block | None]:
         """The same blocks; a warning where the first of their images cannot be read by workers."""
-        images, warned = ImageSettings(), False
+        images = ImageSettings()
+        warned = images.image_root is None
         for block in found:
             if block is not None and not warned:
                 outside = sum(images.is_outside(uri) for row in block.rows if (uri := uri_of(row)))

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
 from db.ledger import Ledger
-from db.rows import JobRow
 from db.runs import NewRun, Runs
 from db.store import RunProgress, Store
 from producer.bulk.awaited import Awaited
@@ -72,22 +71,27 @@ class Submission:
             self._reject(rejected)
         beyond = [row for row in block.rows if row.number > found.row]
         self.tally.before += len(block.rows) - len(beyond)
-        rows = {row.id: row for row in reversed(beyond)}
+        rows: dict[str, NewRow] = {}
         for row in beyond:
-            if rows[row.id] is not row:
+            if rows.setdefault(row.id, row) is not row:
                 self._reject_duplicate(row)
         if not rows:
             return
         self.pressure.wait_for_room(len(rows), self._wait)
         # Not before that: what waits in Redis is taken to be in the order of these times.
         self._last = moment = _later(self._last)
-        written = [_job_row(row, self.run, moment) for row in rows.values()]
-        added = self._runs.add_jobs(self.run, written)
-        publications = [_publication(each) for each in written if each["id"] in added]
+        payloads = {id: row.payload for id, row in rows.items()}
+        added = self._runs.add_jobs(self.run, payloads, moment)
+        queue = self.run.model
+        publications = [
+            Publication(queue, id, payload, moment)
+            for id, payload in payloads.items()
+            if id in added
+        ]
         if len(added) < len(rows):
             there = {id: row for id, row in rows.items() if id not in added}
             publications += self._recovered(there, found, moment)
-        publications.sort(key=lambda each: rows[each.id].number)
+            publications.sort(key=lambda each: rows[each.id].number)
         self.outbox.publish(publications, Mark(block.last, moment))
         self.tally.sent += len(publications)
 
@@ -173,22 +177,3 @@ def _later(moment: datetime | None) -> datetime:
     """Now, but later than that, which may be of another machine's clock."""
     now = datetime.now(UTC)
     return now if moment is None else max(now, moment + timedelta(microseconds=1))
-
-
-def _job_row(row: NewRow, run: NewRun, moment: datetime) -> JobRow:
-    return {
-        "id": row.id,
-        "run_id": run.id,
-        "model": run.model,
-        "payload": row.payload,
-        "priority": 0,
-        "eta": None,
-        "expires_at": None,
-        "enqueued_at": moment,
-    }
-
-
-def _publication(row: JobRow) -> Publication:
-    return Publication(
-        queue=row["model"], id=row["id"], job=row["payload"], enqueued_at=row["enqueued_at"]
-    )

@@ -14,6 +14,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -91,23 +92,54 @@ def encode(
 ) -> bytes:
     """The entry of a queue's list that kombu would write for this job, or for its arguments."""
     kwargs = job.to_kwargs() if isinstance(job, Job) else job
-    envelope = {
-        "body": base64.b64encode(_json_bytes(body(kwargs))).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": headers(
-            job_id, enqueued_at=enqueued_at, eta=eta, expires=expires, sent_at=sent_at
-        ),
-        "properties": {
-            "correlation_id": job_id,
+    id = _json_bytes(job_id)
+    return _ENVELOPE % (
+        binascii.b2a_base64(_json_bytes(body(kwargs)), newline=False),
+        id,
+        id,
+        _shared_headers(enqueued_at, eta, expires, sent_at),
+        id,
+        os.urandom(16).hex().encode(),
+        _shared_properties(queue, priority),
+    )
+
+
+# What the jobs that are sent together have in common is made once for all of them, and the rest
+# put into it: one document a job takes three times as long.
+_ENVELOPE = (
+    b'{"body":"%b","content-encoding":"utf-8","content-type":"application/json",'
+    b'"headers":{"id":%b,"root_id":%b,%b},'
+    b'"properties":{"correlation_id":%b,"delivery_tag":"%b",%b}}'
+)
+
+
+@lru_cache(maxsize=64)
+def _shared_headers(
+    enqueued_at: datetime,
+    eta: datetime | None,
+    expires: datetime | None,
+    sent_at: datetime | None,
+) -> bytes:
+    head = headers("", enqueued_at=enqueued_at, eta=eta, expires=expires, sent_at=sent_at)
+    del head["id"], head["root_id"]
+    return _fields(head)
+
+
+@lru_cache(maxsize=64)
+def _shared_properties(queue: str, priority: int) -> bytes:
+    return _fields(
+        {
             "delivery_mode": 2,
             "delivery_info": {"exchange": "", "routing_key": queue},
             "priority": priority,
             "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-        },
-    }
-    return _json_bytes(envelope)
+        }
+    )
+
+
+def _fields(content: Mapping[str, Any]) -> bytes:
+    """The fields of a JSON object, without its braces."""
+    return _json_bytes(content)[1:-1]
 
 
 def decode(raw: bytes) -> Message:
