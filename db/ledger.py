@@ -144,6 +144,17 @@ class Ledger:
             return []
         return self._claim(committed, _JOBS.c.due_at == _due(_JOBS.c.enqueued_at), sent_at)
 
+    def claim_again(
+        self, ids: Sequence[str], claimed_at: datetime, sent_at: datetime
+    ) -> list[LedgerRow]:
+        """Take it on anew to send those of these jobs that nobody else has claimed meanwhile.
+
+        Parameters:
+            claimed_at: when they were enqueued, or claimed, to be sent.
+            sent_at: now.
+        """
+        return self._claim(ids, _JOBS.c.due_at == _due(claimed_at), sent_at)
+
     def withdraw(self, ids: Sequence[str]) -> None:
         """Take jobs out again that could not be sent, save those that somebody has claimed since.
 

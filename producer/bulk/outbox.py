@@ -54,6 +54,7 @@ class Outbox:
         self._key = f"labelmill:run:{run}:published"
         self._lock = Lock(broker, f"labelmill:run:{run}:lock", timeout=_LOCK_SECONDS)
         self._renewed = 0.0
+        self._marked = Mark()
 
     @contextmanager
     def held(self, say: Callable[[str], None]) -> Iterator[None]:
@@ -64,6 +65,7 @@ class Outbox:
         """
         with broker_errors():
             self._acquire(say)
+        self._marked = self.mark()
         try:
             yield
         finally:
@@ -72,13 +74,22 @@ class Outbox:
                 self._lock.release()
 
     def renew(self) -> None:
-        """Go on being the one; to be called every second or so."""
+        """Go on being the one; to be called every second or so.
+
+        Raises:
+            ConfigurationError: another process has become it.
+        """
         if time.monotonic() - self._renewed < _RENEW_SECONDS:
             return
         with broker_errors():
             try:
                 self._lock.reacquire()
             except redis.exceptions.LockError:
+                # It ends by itself while Redis, or this process, is away.
+                free = self._lock.acquire(blocking=False, token=_me())
+                if free and self.mark() in (self._marked, Mark()):
+                    self._renewed = time.monotonic()
+                    return
                 raise ConfigurationError(
                     f"run {self._run} was taken over by another process; this one ends"
                 ) from None
@@ -93,15 +104,18 @@ class Outbox:
         return Mark(int(found[b"row"]), datetime.fromisoformat(found[b"at"].decode()))
 
     def publish(self, publications: Sequence[Publication], mark: Mark) -> None:
-        """Publish jobs and say up to which row that is, both or neither."""
+        """Publish jobs and say up to which row that is, both or neither.
+
+        After a failure, :meth:`mark` says which.
+        """
+        self._marked = mark
         fields = {"row": str(mark.row), "at": mark.at.isoformat() if mark.at else ""}
         self._publisher.publish(publications, Note(self._key, fields, _LIFETIME_SECONDS))
 
     def _acquire(self, say: Callable[[str], None]) -> None:
-        me = f"{socket.gethostname()}:{os.getpid()}"
         give_up = time.monotonic() + 1.5 * _LOCK_SECONDS
         told = False
-        while not self._lock.acquire(blocking=False, token=me):
+        while not self._lock.acquire(blocking=False, token=_me()):
             holder = (cast("bytes | None", self._broker.get(self._lock.name)) or b"").decode()
             if _is_gone(holder):
                 self._broker.delete(self._lock.name)
@@ -126,6 +140,10 @@ def outbox_of(broker_url: str, run: str, answer_seconds: float) -> Iterator[Outb
     )
     with broker, closing(Publisher(broker_url)) as publisher:
         yield Outbox(broker, publisher, run)
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _is_gone(holder: str) -> bool:

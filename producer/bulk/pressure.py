@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import redis
 
+from producer.bulk.patience import Patience
 from producer.bulk.tally import Rate
 from producer.contract.queues import heartbeats, queue_depths
 
@@ -26,17 +27,19 @@ class Pressure:
         self._queue = queue
         self._bound = bound
 
-    def wait_for_room(self, jobs: int, tell: Callable[[str | None], None]) -> None:
+    def wait_for_room(
+        self, jobs: int, tell: Callable[[str | None], None], patience: Patience
+    ) -> None:
         """Return when so many jobs more are within the bound.
 
         Parameters:
             tell: called about ten times a second with what it waits for, and with None at the end.
 
         Raises:
-            BrokerUnavailable: Redis does not answer.
+            BrokerUnavailable: Redis does not answer for too long.
         """
         room = max(0, self._bound - jobs)
-        waiting = self._waiting()
+        waiting = patience.call(self._waiting)
         if waiting <= room:
             return
         taken = Rate()
@@ -45,14 +48,17 @@ class Pressure:
             taken.add(-waiting)
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
-                served = any(self._queue in beat["models"] for beat in heartbeats(self._broker))
+                served = patience.call(self._served)
             tell(self._why(waiting, served, taken.per_second))
             time.sleep(_PAUSE_SECONDS)
-            waiting = self._waiting()
+            waiting = patience.call(self._waiting)
         tell(None)
 
     def _waiting(self) -> int:
         return queue_depths(self._broker, [self._queue])[self._queue]["waiting"]
+
+    def _served(self) -> bool:
+        return any(self._queue in beat["models"] for beat in heartbeats(self._broker))
 
     def _why(self, waiting: int, served: bool, rate: float | None) -> str:
         if not served:

@@ -229,8 +229,9 @@ class Session:
             sys.stdout.flush()
 
     def _say_how_to_resume(self) -> None:
-        if self.tally.sent or self.tally.before:
-            self._view.say(f"to go on: labelmill submit --resume {self.tally.run}")
+        tally = self.tally
+        if tally.sent or tally.before or tally.submitted:
+            self._view.say(f"to go on: labelmill submit --resume {tally.run}")
 
     def _conclude(self) -> None:
         tally, view = self.tally, self._view

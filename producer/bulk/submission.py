@@ -15,6 +15,7 @@ from producer.bulk.awaited import Awaited
 from producer.bulk.blocks import Block, Rejected
 from producer.bulk.jobs import NewRow
 from producer.bulk.outbox import Mark, Outbox
+from producer.bulk.patience import PATIENCE_SECONDS, Patience
 from producer.bulk.pressure import Pressure
 from producer.bulk.rejects import Rejects
 from producer.bulk.rows import Reason, Reject
@@ -46,6 +47,8 @@ class Submission:
     def __post_init__(self) -> None:
         self._runs = Runs(self.store.engine)
         self._ledger = Ledger(self.store.engine)
+        self._patience = Patience(self._wait_for_service, PATIENCE_SECONDS)
+        self._patiently = self._patience.call
         self._counted = 0.0
         self._pause = _COUNT_SECONDS
 
@@ -53,8 +56,8 @@ class Submission:
         """Submit all blocks; what was published before is passed over.
 
         Raises:
-            BrokerUnavailable: Redis is away; the run can be resumed.
-            DatabaseUnavailable: the database is away; likewise.
+            BrokerUnavailable: Redis is away for too long; the run can be resumed.
+            DatabaseUnavailable: the database is; likewise.
             SourceError: a source cannot be read.
         """
         found = self.outbox.mark()
@@ -77,11 +80,12 @@ class Submission:
                 self._reject_duplicate(row)
         if not rows:
             return
-        self.pressure.wait_for_room(len(rows), self._wait)
+        self.pressure.wait_for_room(len(rows), self._wait, self._patience)
         # Not before that: what waits in Redis is taken to be in the order of these times.
         self._last = moment = _later(self._last)
         payloads = {id: row.payload for id, row in rows.items()}
-        added = self._runs.add_jobs(self.run, payloads, moment)
+        added = self._patiently(lambda: self._runs.add_jobs(self.run, payloads, moment))
+        self.tally.submitted += len(added)
         queue = self.run.model
         publications = [
             Publication(queue, id, payload, moment)
@@ -92,20 +96,46 @@ class Submission:
             there = {id: row for id, row in rows.items() if id not in added}
             publications += self._recovered(there, found, moment)
             publications.sort(key=lambda each: rows[each.id].number)
-        self.outbox.publish(publications, Mark(block.last, moment))
-        self.tally.sent += len(publications)
+        self.tally.sent += self._publish(publications, Mark(block.last, moment))
+
+    def _publish(self, publications: list[Publication], mark: Mark) -> int:
+        """Publish, once, however often Redis goes away meanwhile; return how many jobs."""
+        left, sent_at, tried = publications, self._last, False
+
+        def publish() -> int:
+            nonlocal left, sent_at, tried
+            if tried:
+                if self.outbox.mark() == mark:
+                    return len(left)
+                # As long as that took, the reconciler may have sent some.
+                moment = _later(sent_at)
+                claimed = self._ledger.claim_again([each.id for each in left], sent_at, moment)
+                rows = {row["id"]: row for row in claimed}
+                left = [
+                    Publication.from_ledger(rows[each.id], moment)
+                    for each in left
+                    if each.id in rows
+                ]
+                sent_at = moment
+            tried = True
+            self.outbox.publish(left, mark)
+            return len(left)
+
+        return self._patiently(publish)
 
     def _recovered(
         self, there: dict[str, NewRow], found: Mark, moment: datetime
     ) -> list[Publication]:
         """Of jobs that the ledger had already, those that were never published."""
-        earlier = self._runs.earlier(list(there))
+        earlier = self._patiently(lambda: self._runs.earlier(list(there)))
         unsent: list[str] = []
         for id, row in there.items():
             job = earlier.get(id)
             if job is None or job.run_id != self.run.id:
                 self.tally.before += 1
                 self.awaited.add(id)
+            elif job.enqueued_at == moment:  # this very block, whose answer was lost
+                unsent.append(id)
             elif job.enqueued_at >= self._first:
                 self._reject_duplicate(row)
             elif found.at is None or job.enqueued_at > found.at:
@@ -113,7 +143,7 @@ class Submission:
             else:
                 self.tally.before += 1
         # Claimed as the reconciler does it: of the two, one sends a job.
-        claimed = self._ledger.claim_unsent(unsent, moment)
+        claimed = self._patiently(lambda: self._ledger.claim_unsent(unsent, moment))
         claimed.sort(key=itemgetter("id"))
         self.tally.before += len(unsent) - len(claimed)
         return [Publication.from_ledger(row, moment) for row in claimed]
@@ -122,11 +152,11 @@ class Submission:
         """Return when every job of the run, and every one that is awaited, has its row.
 
         Raises:
-            DatabaseUnavailable: the database is away.
+            DatabaseUnavailable: the database is away for too long.
         """
         self.tally.sending = False
         while True:
-            others_done = self.awaited.look(self._runs)
+            others_done = self._patiently(lambda: self.awaited.look(self._runs))
             if self._count(now=True) and others_done:
                 return
             self.view.update(self.tally)
@@ -134,7 +164,8 @@ class Submission:
 
     def finish(self) -> None:
         """Write down that all rows are sent."""
-        self._runs.finish(self.run.id, datetime.now(UTC), self.tally.rejected)
+        now = datetime.now(UTC)
+        self._patiently(lambda: self._runs.finish(self.run.id, now, self.tally.rejected))
 
     def _reject(self, rejected: Rejected) -> None:
         self.tally.rejected += max(1, rejected.reject.rows)
@@ -147,12 +178,17 @@ class Submission:
     def _wait(self, why: str | None) -> None:
         told = self.tally.waiting_for is not None
         self.tally.waiting_for = why
-        self.outbox.renew()
+        self._patiently(self.outbox.renew)
         self._count()
         self.view.update(self.tally, now=why is not None and not told)
 
+    def _wait_for_service(self, why: str | None) -> None:
+        told = self.tally.waiting_for is not None
+        self.tally.waiting_for = why
+        self.view.update(self.tally, now=not told or why is None)
+
     def _tick(self) -> None:
-        self.outbox.renew()
+        self._patiently(self.outbox.renew)
         self.tally.sent_rate.add(self.tally.sent + self.tally.before)
         self._count()
         self.view.update(self.tally)
@@ -162,7 +198,8 @@ class Submission:
         start = time.monotonic()
         if not now and start - self._counted < self._pause:
             return False
-        progress = self.store.run_progress(self.run.id) or RunProgress(0, 0, 0)
+        found = self._patiently(lambda: self.store.run_progress(self.run.id))
+        progress = found or RunProgress(0, 0, 0)
         tally, awaited = self.tally, self.awaited
         tally.submitted = progress.submitted + awaited.count
         tally.succeeded = progress.succeeded + awaited.succeeded

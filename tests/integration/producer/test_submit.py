@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import redis
 
-from db.errors import ConfigurationError, SourceError
+from db.errors import BrokerUnavailable, ConfigurationError, DatabaseUnavailable, SourceError
 from db.ledger import Ledger
+from db.runs import Runs
 from db.store import Store
 from db.tables import Status
 from producer.bulk.ids import row_id
-from producer.bulk.outbox import Outbox
+from producer.bulk.outbox import Outbox, outbox_of
 from producer.bulk.plan import Plan, absolute
 from producer.bulk.session import Session, Wanted
 from producer.bulk.sources.base import Format
@@ -252,6 +253,103 @@ def test_waiting_again_waits_for_jobs_of_other_runs(
     _finish(store, ["i3"], "r")
     thread.join(30)
     assert done.is_set()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_redis_being_away_in_the_middle_ends_nothing_and_sends_nothing_twice(
+    submit: Submit, broker: redis.Redis, tmp_path: Path, answered: bool,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file = table(tmp_path, 2500)
+    publish, calls = Outbox.publish, Counter[str]()
+
+    def lose(self: Outbox, *arguments: Any) -> None:
+        calls["publish"] += 1
+        if calls["publish"] != 2:
+            return publish(self, *arguments)
+        if answered:  # and the answer is lost
+            publish(self, *arguments)
+        raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(Outbox, "publish", lose)
+    session = submit(file, run="r", progress=ViewKind.LINES)
+    assert session.tally.sent == 2500
+    assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
+    assert "waiting: Redis does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_the_database_being_away_in_the_middle_ends_nothing_and_sends_nothing_twice(
+    submit: Submit, broker: redis.Redis, store: Store, tmp_path: Path, answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    file = table(tmp_path, 2500)
+    add_jobs, calls = Runs.add_jobs, Counter[str]()
+
+    def lose(self: Runs, *arguments: Any) -> set[str]:
+        calls["add"] += 1
+        if calls["add"] != 2:
+            return add_jobs(self, *arguments)
+        if answered:
+            add_jobs(self, *arguments)
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(Runs, "add_jobs", lose)
+    session = submit(file, run="r")
+    assert (session.tally.sent, session.tally.rejected) == (2500, 0)
+    assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
+    progress = store.run_progress("r")
+    assert progress is not None
+    assert progress.submitted == 2500
+
+
+def test_what_the_reconciler_has_sent_while_redis_was_away_is_not_sent_again(
+    submit: Submit, broker: redis.Redis, store: Store, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    file = table(tmp_path, 10)
+    publish, calls = Outbox.publish, Counter[str]()
+
+    def lose(self: Outbox, *arguments: Any) -> None:
+        calls["publish"] += 1
+        if calls["publish"] > 1:
+            return publish(self, *arguments)
+        Ledger(store.engine).claim_unsent([row_id("r", 3)], datetime.now(UTC))
+        raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(Outbox, "publish", lose)
+    submit(file, run="r")
+    assert row_id("r", 3) not in waiting(broker)
+    assert len(waiting(broker)) == 9
+
+
+def test_redis_being_away_for_long_ends_it_and_says_how_to_go_on(
+    submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def lose(self: Outbox, *arguments: Any) -> None:
+        raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(Outbox, "publish", lose)
+    monkeypatch.setattr("producer.bulk.submission.PATIENCE_SECONDS", 0.5)
+    with pytest.raises(BrokerUnavailable):
+        submit(table(tmp_path, 10), run="r")
+    assert "labelmill submit --resume r" in capsys.readouterr().err
+
+
+def test_a_lock_that_has_ended_meanwhile_is_taken_again_unless_somebody_was_there(
+    broker: redis.Redis, redis_url: str
+) -> None:
+    with outbox_of(redis_url, "r", 5) as outbox, outbox.held(print):
+        broker.delete("labelmill:run:r:lock")
+        outbox._renewed = float("-inf")
+        outbox.renew()
+        assert broker.exists("labelmill:run:r:lock")
+        broker.delete("labelmill:run:r:lock")
+        broker.hset("labelmill:run:r:published", mapping={"row": "7", "at": "2026-01-01"})
+        outbox._renewed = float("-inf")
+        with pytest.raises(ConfigurationError, match="taken over by another process"):
+            outbox.renew()
 
 
 def _finish(store: Store, ids: list[str], run: str) -> None:
