@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from producer.bulk.jobs import JobMaker, NewRow
+from producer.bulk.jobs import JobMaker, Made, NewRow
 from producer.bulk.rows import Reject
 from producer.bulk.sources.base import Source
 
@@ -40,41 +40,80 @@ class Block:
     last: int = 0
     fraction: float | None = None
 
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.rejected)
 
-def blocks(maker: JobMaker, sources: Sequence[Source], rows: int = BLOCK_ROWS) -> Iterator[Block]:
+
+class Blocks:
     """All rows of the sources, in order.
 
     Parameters:
         rows: the most of a block.
 
+    Iterating:
+
     Raises:
         SourceError: nothing of a source can be read.
     """
-    block = Block()
-    size = before = 0
-    for index, source in enumerate(sources):
-        for made in maker.make(source, source.rows(maker.chosen.wanted), before):
-            if isinstance(made, NewRow):
-                block.rows.append(made)
-                block.last = made.number
-                size += made.size
-            else:
-                block.rejected.append(Rejected(source.name, made))
-                block.last = max(block.last, before + made.number + made.rows - 1)
-            if len(block.rows) + len(block.rejected) >= rows or size >= _BLOCK_BYTES:
-                block.fraction = _fraction(source, index, len(sources))
-                yield block
-                block, size = Block(last=block.last), 0
-        before = block.last
-    if block.rows or block.rejected:
-        block.fraction = 1.0
-        yield block
+
+    def __init__(self, maker: JobMaker, sources: Sequence[Source], rows: int = BLOCK_ROWS) -> None:
+        self._maker = maker
+        self._sources = sources
+        self._most = rows
+        self._block = Block()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Block]:
+        wanted = self._maker.chosen.wanted
+        for index, source in enumerate(self._sources):
+            before = self._block.last
+            for made in self._maker.make(source, source.rows(wanted), before):
+                with self._lock:
+                    full = self._add(source, made, before)
+                if full:
+                    part = source.reading.fraction
+                    yield self._taken(part and (index + part) / len(self._sources))
+        if self._block:
+            yield self._taken(1.0)
+
+    def begun(self, others_taken: Callable[[], bool]) -> Block | None:
+        """The rows that are read and would wait for more; None if there are none.
+
+        Another thread than the one that iterates may ask.
+
+        Parameters:
+            others_taken: whether all that was yielded has been taken. All of it was yielded
+                before a row of this one was read, so it is asked after that.
+        """
+        with self._lock:
+            return self._swapped(None) if self._block and others_taken() else None
+
+    def _add(self, source: Source, made: Made, before: int) -> bool:
+        block = self._block
+        if isinstance(made, NewRow):
+            block.rows.append(made)
+            block.last = made.number
+            self._size += made.size
+        else:
+            block.rejected.append(Rejected(source.name, made))
+            block.last = max(block.last, before + made.number + made.rows - 1)
+        return len(block) >= self._most or self._size >= _BLOCK_BYTES
+
+    def _taken(self, fraction: float | None) -> Block:
+        with self._lock:
+            return self._swapped(fraction)
+
+    def _swapped(self, fraction: float | None) -> Block:
+        block, self._block, self._size = self._block, Block(last=self._block.last), 0
+        block.fraction = fraction
+        return block
 
 
-def read_ahead(found: Iterator[Block]) -> Iterator[Block | None]:
+def read_ahead(found: Blocks) -> Iterator[Block | None]:
     """The same blocks, made by a thread while the one before is submitted.
 
-    Yields None every half second in which there is none, as while a pipe is silent.
+    Where none is whole within half a second, as of a slow pipe, what there is of it; or None.
     """
     ready: queue.Queue[Block | BaseException | None] = queue.Queue(_READ_AHEAD)
     stop = threading.Event()
@@ -102,7 +141,7 @@ def read_ahead(found: Iterator[Block]) -> Iterator[Block | None]:
             try:
                 item = ready.get(timeout=_IDLE_SECONDS)
             except queue.Empty:
-                yield None
+                yield found.begun(ready.empty)
                 continue
             if item is None:
                 return
@@ -111,8 +150,3 @@ def read_ahead(found: Iterator[Block]) -> Iterator[Block | None]:
             yield item
     finally:
         stop.set()
-
-
-def _fraction(source: Source, index: int, sources: int) -> float | None:
-    part = source.reading.fraction
-    return None if part is None else (index + part) / sources

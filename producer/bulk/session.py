@@ -20,7 +20,7 @@ from db.runs import NewRun, Runs
 from db.settings import DatabaseSettings
 from db.store import Store
 from producer.bulk.awaited import Awaited
-from producer.bulk.blocks import BLOCK_ROWS, Block, Rejected, blocks, read_ahead
+from producer.bulk.blocks import BLOCK_ROWS, Block, Blocks, Rejected, read_ahead
 from producer.bulk.ids import check_run
 from producer.bulk.jobs import JobMaker
 from producer.bulk.outbox import outbox_of
@@ -105,7 +105,7 @@ class Session:
             maker = JobMaker(run.id, plan, chosen, _upload_store(plan))
             rows = min(BLOCK_ROWS, max(1, wanted.max_waiting // 2))
             try:
-                submission.submit(self._watched(read_ahead(blocks(maker, sources, rows))))
+                submission.submit(self._watched(read_ahead(Blocks(maker, sources, rows))))
                 if not tally.rows:
                     raise SourceError(f"there is nothing to submit in {run.source}")
                 submission.finish()
@@ -132,7 +132,7 @@ class Session:
             self._view.update(tally)
 
         with self._rejects() as reject, self._view:
-            seen = preview(self._watched(read_ahead(blocks(maker, sources))), reject, tick)
+            seen = preview(self._watched(read_ahead(Blocks(maker, sources))), reject, tick)
         if self._wanted.as_json:
             columns = {"content": chosen.content, "kind": str(chosen.kind), "id": chosen.id}
             content = {"sources": plan.source, "columns": columns, **seen.as_json()}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -109,3 +110,73 @@ def test_on_a_terminal_there_is_a_bar_and_ctrl_c_says_how_to_go_on(
     assert "submitting" in seen
     assert "labelmill submit --resume r" in seen
     assert broker.llen("q") <= 1000
+
+
+def test_a_dry_run_sends_nothing(
+    environment: dict[str, str], tmp_path: Path, broker: redis.Redis
+) -> None:
+    file = table(tmp_path, 3)
+    file.write_text(file.read_text() + '"open\n')
+    done = run(environment, tmp_path, *command(file, "--dry-run"))
+    assert "3 jobs would be sent, 1 rows rejected" in done.stdout
+    assert "row 2" in done.stdout
+    assert not broker.exists("q")
+
+
+def test_in_a_log_file_lines_say_what_it_waits_for_and_sigterm_how_to_go_on(
+    environment: dict[str, str], tmp_path: Path, broker: redis.Redis
+) -> None:
+    log = tmp_path / "log"
+    file = table(tmp_path, 3000)
+    words = command(file, "--run", "r", "--max-waiting", "1000", "--json")
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=output, stderr=output) as p,
+        ended(p),
+    ):
+        wait_for(lambda: "waiting: 1,000 jobs in the queue, no worker" in log.read_text(), 60)
+        p.terminate()
+        assert p.wait(30) == 130
+    text = log.read_text()
+    assert "to go on: labelmill submit --resume r" in text
+    assert json.loads(text.splitlines()[-1])["state"] == "interrupted"
+    assert "\x1b" not in text
+    broker.delete("q")
+    resume = (sys.executable, "-m", "labelmill", "submit", "--resume", "r")
+    assert "2,000 submitted, 1,000 submitted before" in run(environment, tmp_path, *resume).stderr
+
+
+def test_nothing_to_submit_is_told(environment: dict[str, str], tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = run(environment, tmp_path, *command(empty), code=1)
+    assert "there is nothing to submit in" in done.stderr
+
+
+def test_images_outside_of_the_workers_root_are_told_beforehand(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").touch()
+    environment["LABELMILL_IMAGE_ROOT"] = str(tmp_path / "elsewhere")
+    done = run(environment, tmp_path, *command(tmp_path))
+    assert "use --upload" in done.stderr
+
+
+def test_memory_stays_flat(environment: dict[str, str], tmp_path: Path) -> None:
+    """Four times the rows take no more of it than what a few blocks of them do."""
+    words = [sys.executable, "-m", "labelmill", "submit", "q", "-", "--format", "lines"]
+    with subprocess.Popen(
+        [*words, "--max-waiting", "1000000", "--progress", "none"],
+        cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process, ended(process):  # fmt: skip
+        assert process.stdin is not None
+        sizes = []
+        for block in range(8):
+            # The pipe is short: of what was written, all but the last blocks is submitted.
+            process.stdin.writelines(b"%d of %d\n" % (row, block) for row in range(8_000))
+            process.stdin.flush()
+            sizes.append(psutil.Process(process.pid).memory_info().rss)
+        process.stdin.close()
+        assert process.wait(90) == 0
+    assert sizes[-1] - sizes[1] < 12 * 2**20

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from db.store import Store
@@ -17,36 +18,42 @@ from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
 ROWS = 4000
+KILLS = 3
 
 
-def test_each_row_has_one_result_and_is_sent_once(workers: Workers, tmp_path: Path) -> None:
+def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_path: Path) -> None:
+    workers = workers_on_each
     file = tmp_path / "rows.csv"
     file.write_text("text\n" + "".join(f"row {number}\n" for number in range(1, ROWS + 1)))
-    start = [sys.executable, "-m", "labelmill", "submit", "scripted", str(file), "--run", "r"]
-    resume = [*start[:4], "--resume", "r"]
-    some = random.randrange(ROWS)
+    command = (sys.executable, "-m", "labelmill", "submit", "scripted", str(file), "--run", "r")
     with workers.broker() as broker, Store.open(workers.database_url) as store:
-        with subprocess.Popen(
-            start,
-            cwd=tmp_path,
-            env=workers.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            # At any point of what it does after so many jobs.
-            wait_for(lambda: broker.llen("scripted") >= some or process.poll() is not None)
-            os.killpg(process.pid, signal.SIGKILL)
+        for some in sorted(random.sample(range(ROWS), KILLS)):
+            with subprocess.Popen(
+                command,
+                cwd=tmp_path,
+                env=workers.environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as process:
+                # At any point of what it does after so many jobs, or before the first.
+                wait_for(lambda: broker.llen("scripted") >= some or process.poll() is not None)  # noqa: B023
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        # Nobody has to know that the processes before are gone, or whether they sent anything.
         done = subprocess.run(
-            resume, cwd=tmp_path, env=workers.environment(), capture_output=True, text=True,
+            command, cwd=tmp_path, env=workers.environment(), capture_output=True, text=True,
             timeout=120, check=False,
         )  # fmt: skip
-        if "there is no run r" in done.stderr:  # killed before anything was sent
-            done = subprocess.run(start, cwd=tmp_path, env=workers.environment(), check=False)
         assert done.returncode == 0, done.stderr
         sent = Counter(message.decode(raw).id for raw in broker.lrange("scripted", 0, -1))
         ids = [row_id("r", number) for number in range(1, ROWS + 1)]
         assert sent == Counter(ids)
+        resume = subprocess.run(
+            (*command[:4], "--resume", "r"), cwd=tmp_path, env=workers.environment(),
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert f"0 submitted, {ROWS:,} submitted before" in resume.stderr
         workers.start()
         wait_for(lambda: (store.run_progress("r") or (0,)).finished == ROWS, 120)  # type: ignore[union-attr]
         assert len(store.results_of(ids)) == ROWS

@@ -37,7 +37,9 @@ class Rewound(io.RawIOBase):
             some = self._head[: len(buffer)]
             self._head = self._head[len(some) :]
         else:
-            some = memoryview(self._stream.read(len(buffer)))
+            # What there is: of a slow pipe nobody waits for a full buffer.
+            read = getattr(self._stream, "read1", self._stream.read)
+            some = memoryview(read(len(buffer)))
         buffer[: len(some)] = some
         return len(some)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import select
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -124,6 +125,14 @@ class StandardInput(Location):
 
     def open(self) -> BinaryIO:
         return cast("BinaryIO", self._stream or sys.stdin.buffer)
+
+    def has_more(self, seconds: float) -> bool:
+        """Whether something more, or its end, comes within that time."""
+        try:
+            readable, _, _ = select.select([self.open()], [], [], seconds)
+        except (OSError, ValueError):  # no file of the system's
+            return True
+        return bool(readable)
 
     def fingerprint(self) -> str | None:
         return None

@@ -24,6 +24,7 @@ from producer.bulk.sources.location import Location, StandardInput
 MAX_LINE = 16 * 1024 * 1024
 
 _SAMPLE_BYTES = 256 * 1024
+_MOMENT_SECONDS = 1.0
 _COUNT_EVERY = 1000  # lines, between two looks at how far the file is read
 
 
@@ -58,7 +59,7 @@ class Text:
         try:
             if isinstance(self._location, StandardInput):
                 self._stream = decompressed(self._location.open(), self._location.name)
-                return read_fully(self._stream, _SAMPLE_BYTES)
+                return _first_bytes(self._stream, self._location)
             with content_of(self._location.open(), self._location.name) as content:
                 return read_fully(content, _SAMPLE_BYTES)
         except READ_ERRORS as error:
@@ -122,3 +123,14 @@ class Text:
         codec, errors, _note = self.encoding
         with io.TextIOWrapper(content, codec, errors, newline) as text:
             yield text
+
+
+def _first_bytes(content: BinaryIO, pipe: StandardInput) -> bytes:
+    """A sample of a pipe; less, where more does not come at once."""
+    sample = b""
+    read = getattr(content, "read1", content.read)
+    while len(sample) < _SAMPLE_BYTES and (part := read(_SAMPLE_BYTES - len(sample))):
+        sample += part
+        if b"\n" in part and not pipe.has_more(_MOMENT_SECONDS):
+            break
+    return sample
