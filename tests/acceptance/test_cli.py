@@ -174,7 +174,7 @@ def test_only_one_up_a_folder(terminal: Terminal) -> None:
         (["submit", "scripted"], 2, "give one of SOURCE, --text and --image"),
         (["submit", "scripted", "--text", ""], 1, "text is empty"),
         (["submit", "scripted", "nothing.csv"], 1, "there is no file or folder"),
-        (["results", "--json", "--csv"], 2, "give one of --json and --csv"),
+        (["results", "--json", "--csv"], 2, "give one of --format, --json and --csv"),
         (["health", "--name", "nobody@nowhere"], 3, "no fresh heartbeat of nobody@nowhere"),
         (["submit", "scriptd", "--text", "x"], 2, "no model 'scriptd' in models.toml"),
         (["submit"], 2, "Missing argument"),

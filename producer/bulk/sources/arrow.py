@@ -141,7 +141,11 @@ class ArrowStreams(Source):
             raise SourceError(f"{self.name} has no rows")
         with self._stream(self.locations[0]) as stream:
             names = [name for name, kind in _flat(stream.schema)]
-            return _columns(stream.schema, _sample(iter(stream), names))
+            sample: dict[str, list[object]] = {}
+            # That it breaks off is told when it is read.
+            with suppress(*_read_errors()):
+                sample = _sample(iter(stream), names)
+            return _columns(stream.schema, sample)
 
     def rows(self, wanted: Sequence[str]) -> Iterator[Item]:
         """All rows of all files."""

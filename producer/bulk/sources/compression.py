@@ -83,11 +83,30 @@ def decompressed(stream: BinaryIO, name: str) -> BinaryIO:
 
 def read_fully(stream: BinaryIO, size: int) -> bytes:
     """So many bytes, or all where there are fewer."""
+    return b"".join(_parts(stream, size))
+
+
+def read_first(stream: BinaryIO, size: int) -> bytes:
+    """So many bytes, or all that can be read, where that is at least something.
+
+    Raises:
+        OSError, …: ``READ_ERRORS``, where nothing can.
+    """
     parts: list[bytes] = []
-    while size > 0 and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
+    try:
+        parts.extend(_parts(stream, size))
+    except READ_ERRORS:
+        if not parts:
+            raise
     return b"".join(parts)
+
+
+def _parts(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    # Piece by piece: a read that fails gives nothing of what it has read.
+    read = getattr(stream, "read1", stream.read)
+    while size > 0 and (part := read(size)):
+        yield part
+        size -= len(part)
 
 
 def _zstd(stream: BinaryIO) -> BinaryIO:

@@ -86,7 +86,9 @@ def _parse(line: str) -> dict[str, Any] | _Problem:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        why = "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+        if isinstance(error, json.JSONDecodeError):
+            why = error.msg
         return Reason.NOT_JSON, f"it is no JSON: {why}"
     if isinstance(found, dict):
         return found

@@ -15,7 +15,7 @@ from producer.bulk.sources.compression import (
     Rewound,
     content_of,
     decompressed,
-    read_fully,
+    read_first,
 )  # fmt: skip
 from producer.bulk.sources.encoding import Encoding, guess_encoding, named_encoding
 from producer.bulk.sources.location import Location, StandardInput
@@ -61,7 +61,7 @@ class Text:
                 self._stream = decompressed(self._location.open(), self._location.name)
                 return _first_bytes(self._stream, self._location)
             with content_of(self._location.open(), self._location.name) as content:
-                return read_fully(content, _SAMPLE_BYTES)
+                return read_first(content, _SAMPLE_BYTES)
         except READ_ERRORS as error:
             raise SourceError(f"{self._location.name} cannot be read: {error}") from error
 

@@ -129,3 +129,16 @@ def test_a_folder_of_images_with_metadata(tmp_path: Path) -> None:
     source = opened(tmp_path)
     assert guessed(tmp_path) == "file_name"
     assert source.image("a.png") == str(tmp_path / "a.png")
+
+
+def test_a_stream_that_breaks_off_in_its_first_rows_is_told_and_no_crash(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a long enough text"] * 1000})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    file = tmp_path / "a.arrow"
+    file.write_bytes(sink.getvalue().to_pybytes()[:5000])
+    source = opened(file)
+    assert [each.name for each in source.columns()] == ["text"]
+    _rows, rejects = read(source)
+    assert [(each.code, each.rows) for each in rejects] == [(Reason.UNREADABLE, 0)]

@@ -151,3 +151,15 @@ def test_secrets_of_a_url_are_not_written_down() -> None:
     assert plan.source == "https://host/a.csv"
     assert plan.to_json()["sources"] == ["https://host/a.csv"]
     assert plan.secret
+
+
+@pytest.mark.parametrize(
+    "broken", [gzip.compress(CONTENT)[:9000], gzip.compress(CONTENT[:99]) + b"x"]
+)
+def test_a_short_file_that_breaks_off_is_read_up_to_there(tmp_path: Path, broken: bytes) -> None:
+    file = tmp_path / "a.csv.gz"
+    file.write_bytes(broken)
+    rows, rejects = read(opened(file))
+    assert [row[0] for row in rows] == EXPECTED[: len(rows)]
+    assert rows
+    assert [(each.code, each.rows) for each in rejects] == [(Reason.UNREADABLE, 0)]
