@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,12 @@ from db.filters import ResultFilter
 from db.records import Record, Records
 from db.settings import DatabaseSettings
 from db.store import Store
+from db.tables import Run
 from producer import report
+from producer.bulk.plan import Plan
+from producer.bulk.settings import ImageSettings
+from producer.bulk.sources.location import is_url
+from producer.bulk.sources.opening import STDIN
 from producer.contract.settings import BrokerSettings
 from producer.contract.uploads import UploadStore
 from producer.export import options
@@ -186,9 +192,21 @@ def _report(store: Store, wanted: ResultFilter, output: str | None) -> int:
     from producer.export.pictures import Pictures
 
     uploads = UploadStore.open(BrokerSettings().upload_store)
-    pictures = Pictures(uploads, most=_THUMBNAILS, max_bytes=_THUMBNAIL_BYTES)
+    run = store.run(wanted.run_id) if wanted.run_id is not None else None
+    pictures = Pictures(
+        uploads, most=_THUMBNAILS, max_bytes=_THUMBNAIL_BYTES, folders=_picture_folders(run)
+    )
     with opened_output(output) as file, as_text(file) as text:
         return write_html(store, wanted, pictures, text)
+
+
+def _picture_folders(run: Run | None) -> list[Path]:
+    """Where a report may read images: the workers' folder, and those a run was submitted of."""
+    root = ImageSettings().image_root
+    sources = Plan.from_json(run.plan).sources if run is not None and run.plan else ()
+    paths = [Path(each) for each in sources if each != STDIN and not is_url(each)]
+    own = [path if path.is_dir() else path.parent for path in paths]
+    return own if root is None else [root, *own]
 
 
 def _show(records: Iterator[Record]) -> None:

@@ -12,8 +12,9 @@ from db.filters import ResultFilter
 from db.records import Record, Records
 from db.tables import Run
 from producer.bulk.ids import row_id
+from producer.bulk.jobs import JobMaker
 from producer.bulk.plan import Plan
-from producer.bulk.rows import Reject
+from producer.bulk.rows import Reject, Row
 from producer.bulk.sources.base import Format, Source
 from producer.bulk.sources.opening import STDIN, expand, open_source
 from producer.export.columns import JOINED_RESULT_COLUMNS, Export, distinct_names
@@ -38,6 +39,7 @@ class SourceRow(NamedTuple):
     id: str | None
     values: Sequence[Any]
     reject: Reject | None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,14 @@ class Rows:
         run: the run whose rows they are; it may be None where there is an ``id_column``.
         columns: of all sources, in their order.
         id_column: the column that has the jobs' ids; None where they were made of run and row.
+        maker: makes the run's jobs of them, where it is known how that was done.
     """
 
     run: str | None
     sources: tuple[Source, ...]
     columns: tuple[str, ...]
     id_column: str | None
+    maker: JobMaker | None = None
 
     @classmethod
     def of_run(cls, run: Run) -> Rows:
@@ -71,7 +75,9 @@ class Rows:
                 f"run {run.id} was read from standard input; give the same rows by --join FILE"
             )
         id_column = plan.chosen.id if plan.chosen else None
-        return cls.of_files(run.id, plan.sources, plan.form, id_column)
+        rows = cls.of_files(run.id, plan.sources, plan.form, id_column)
+        maker = JobMaker(run.id, replace(plan, upload=False), plan.chosen) if plan.chosen else None
+        return replace(rows, maker=maker)
 
     @classmethod
     def of_files(
@@ -119,8 +125,19 @@ class Rows:
                     continue
                 number = before + item.number
                 values = [None if place is None else item.values[place] for place in places]
-                yield SourceRow(number, self._id(number, values, id_place), values, None)
+                yield SourceRow(number, self._id(number, values, id_place), values, None, source)
             before = number
+
+    def refused(self, row: SourceRow) -> Reject | None:
+        """Why no job was made of a row that can be read; None where one was, or may have been."""
+        if self.maker is None or row.source is None:
+            return None
+        wanted = self.maker.chosen.wanted
+        if not set(wanted) <= set(self.columns):
+            return None
+        values = tuple(row.values[self.columns.index(name)] for name in wanted)
+        [made] = self.maker.make(row.source, iter([Row(row.number, None, values)]), 0)
+        return made if isinstance(made, Reject) else None
 
     def _id(self, number: int, values: Sequence[Any], id_place: int | None) -> str | None:
         if id_place is None:
@@ -167,7 +184,7 @@ def joined(
             if record is not None:
                 yield (*row.values, row.number, *record[:-1])
             elif not some:
-                yield (*row.values, row.number, *_without_result(row))
+                yield (*row.values, row.number, *_without_result(row.reject or rows.refused(row)))
 
     result_columns = ("row", *JOINED_RESULT_COLUMNS)
     return Export(
@@ -177,10 +194,9 @@ def joined(
     )
 
 
-def _without_result(row: SourceRow) -> Sequence[Any]:
-    if row.reject is None:
+def _without_result(reject: Reject | None) -> Sequence[Any]:
+    if reject is None:
         return _EMPTY
     columns: list[Any] = list(_EMPTY)
-    columns[_STATUS], columns[_CODE] = "rejected", row.reject.code
-    columns[_MESSAGE] = row.reject.message
+    columns[_STATUS], columns[_CODE], columns[_MESSAGE] = "rejected", reject.code, reject.message
     return columns

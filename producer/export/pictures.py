@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 from db.errors import JobError
@@ -17,16 +18,21 @@ _MAX_FILE_BYTES = 20 * 1024 * 1024
 class Pictures:
     """Makes thumbnails until there are enough.
 
-    Nothing is fetched over a network: a report must not call the hosts that jobs name.
+    Nothing is fetched over a network: a report must not call the hosts that jobs name. Nor is any
+    file of this machine shown to whoever reads it because a job names it.
 
     Parameters:
         uploads: the store of uploaded images.
         most: how many thumbnails to make.
         max_bytes: of all thumbnails together.
+        folders: those whose files may be shown, also in folders below them.
     """
 
-    def __init__(self, uploads: UploadStore, *, most: int, max_bytes: int) -> None:
+    def __init__(
+        self, uploads: UploadStore, *, most: int, max_bytes: int, folders: Sequence[Path] = ()
+    ) -> None:
         self._uploads = uploads
+        self._folders = [each.resolve() for each in folders]
         self._left = most
         self._bytes_left = max_bytes
 
@@ -53,8 +59,13 @@ class Pictures:
             return None
         if is_upload(uri):
             return self._uploads.get(uri, _MAX_FILE_BYTES)
-        path = Path(uri.removeprefix("file://"))
+        name = uri.removeprefix("file://")
+        if "://" in name:
+            return None
+        path = Path(name).resolve()
+        if not any(path.is_relative_to(each) for each in self._folders):
+            return None
         # Not a device or a pipe, which might never end.
-        if "://" in str(path) or not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
+        if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
             return None
         return path.read_bytes()

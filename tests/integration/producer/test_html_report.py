@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -97,9 +97,15 @@ def uploads(tmp_path: Path) -> UploadStore:
     return UploadStore.open(str(tmp_path / "uploads"))
 
 
-def report(store: Store, uploads: UploadStore, most: int = 150, max_bytes: int = 10**6) -> str:
+def report(
+    store: Store,
+    uploads: UploadStore,
+    most: int = 150,
+    max_bytes: int = 10**6,
+    folders: Sequence[Path] = (),
+) -> str:
     output = io.StringIO()
-    pictures = Pictures(uploads, most=most, max_bytes=max_bytes)
+    pictures = Pictures(uploads, most=most, max_bytes=max_bytes, folders=folders)
     write_html(store, ResultFilter(run_id="r"), pictures, output)
     return output.getvalue()
 
@@ -180,12 +186,15 @@ def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
 ) -> None:
     file = tmp_path / "odd 'name' <b>.png"
     file.write_bytes(a_png("red"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(file)
     payloads: list[JsonValue] = [
         {"uri": uploads.put(a_png("green"))},
         {"base64": base64.b64encode(a_png("blue")).decode()},
         {"uri": str(file)},
         {"uri": f"file://{file}"},
         {"uri": str(tmp_path)},
+        {"uri": str(tmp_path / "elsewhere" / "link")},
         {"uri": "/dev/zero"},
         {"uri": "https://example.org/a.png"},
         {"uri": "upload:sha256/" + "0" * 64},
@@ -194,10 +203,12 @@ def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
     store.write_results([a_result(f"{n}", label=f"label {n}") for n in range(len(payloads))])
     store.add_jobs([a_job(f"{n}", {"image": payload}) for n, payload in enumerate(payloads)])
 
-    sources = Page(report(store, uploads)).sources
-    assert len(sources) == 4
+    sources = Page(report(store, uploads, folders=[tmp_path])).sources
+    assert len(sources) == 5
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
-    assert len(Page(report(store, uploads, most=2)).sources) == 2
+    for elsewhere in ([], [tmp_path / "elsewhere"]):
+        assert len(Page(report(store, uploads, folders=elsewhere)).sources) == 2
+    assert len(Page(report(store, uploads, most=1)).sources) == 1
     assert Page(report(store, uploads, max_bytes=10)).sources == []
 
 

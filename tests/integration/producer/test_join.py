@@ -83,6 +83,14 @@ def test_every_row_is_there_in_order_with_its_result_or_without(store: Store, fi
     assert [each["status"] for each in found] == ["succeeded", "succeeded", None, "failed", None]
 
 
+def test_a_row_of_which_no_job_could_be_made_says_so(store: Store, file: Path) -> None:
+    plan = Plan(sources=(str(file),), chosen=Chosen(content="body", kind=Kind.TEXT))
+    run = Run(id="r", model="m", source=str(file), plan=plan.to_json(), created_at=NOW)
+    export = joined(Rows.of_run(run), Records(store.engine), ResultFilter(), only_finished=False)
+    found = [(each["status"], each["error_code"]) for each in records(export)]
+    assert found == [(None, None), (None, None), ("rejected", "empty"), (None, None), (None, None)]
+
+
 @pytest.mark.parametrize(
     ("wanted", "only_finished", "expected"),
     [
