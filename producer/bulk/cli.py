@@ -140,7 +140,7 @@ def submit(
         if model is None:
             raise ConfigurationError("Missing argument MODEL; see --help")
         if sum(given is not None for given in (sources or None, text, image)) != 1:
-            raise ConfigurationError("give one of SOURCE, --text and --image; see --help")
+            raise ConfigurationError("after MODEL, give one of SOURCE, --text and --image")
     if one:
         assert model is not None  # noqa: S101 - checked above
         kind_taken(model)

@@ -164,7 +164,8 @@ def show(judged: Evaluation, console: Console) -> None:
     for name in ("score", "of the rows", "accuracy"):
         kept.add_column(name, justify="right")
     for level in judged.confidence:
-        kept.add_row(f"{level.threshold:.2f}", f"{level.kept:.1%}", f"{level.accuracy:.4f}")
+        accuracy = f"{level.accuracy:.4f}" if level.kept else "–"
+        kept.add_row(f"{level.threshold:.2f}", f"{level.kept:.1%}", accuracy)
     console.print(kept)
 
 
