@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -25,6 +26,8 @@ from producer.contract.settings import BrokerSettings
 EXIT_FAILED = 1
 EXIT_REJECTED = 4
 EXIT_INTERRUPTED = 130
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 _stderr = Console(stderr=True)
 
@@ -174,7 +177,8 @@ def submit(
         as_json=as_json,
     )
     # However it is ended, it says how to go on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt_once)
     session = Session(wanted)
     if dry_run:
         session.preview()
@@ -188,3 +192,11 @@ def submit(
         raise typer.Exit(EXIT_FAILED)
     if session.tally.rejected:
         raise typer.Exit(EXIT_REJECTED)
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    # A second Ctrl-C would end the tidying up of the first, which is short, in the middle. Not
+    # SIG_IGN: the interpreter reports a signal that has arrived and finds it.
+    for number in _INTERRUPTS:
+        signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt

@@ -32,9 +32,26 @@ def rejects_file(path: Path | None) -> Iterator[Rejects]:
     if path is None:
         yield lambda _rejected: None
         return
+    # A line at a time: that the disk is full is told while the run can still be resumed.
+    with _writing(path):
+        file = path.open("w", 1, encoding="utf-8", errors="backslashreplace", newline="")
+        write = _csv(file) if path.suffix.lower() == ".csv" else _jsonl(file)
+
+    def write_or_say(rejected: Rejected) -> None:
+        with _writing(path):
+            write(rejected)
+
     try:
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield _csv(file) if path.suffix.lower() == ".csv" else _jsonl(file)
+        yield write_or_say
+    finally:
+        with _writing(path):
+            file.close()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
 

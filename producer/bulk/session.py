@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -225,8 +226,7 @@ class Session:
     def _announce(self, run: str) -> None:
         self._view.say(f"run {run}")
         if not self._wanted.as_json:
-            sys.stdout.write(f"{run}\n")
-            sys.stdout.flush()
+            _print(run)
 
     def _say_how_to_resume(self) -> None:
         tally = self.tally
@@ -253,8 +253,17 @@ class Session:
             self._write_json(state="done", errors=dict(errors))
 
     def _write_json(self, **more: object) -> None:
-        content = {**self.tally.as_json(), **more}
-        sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+        _print(json.dumps({**self.tally.as_json(), **more}, ensure_ascii=False))
+
+
+def _print(line: str) -> None:
+    """To standard output; that nobody reads it, as ``| head`` makes it, ends no submission."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _broker(url: str) -> redis.Redis:

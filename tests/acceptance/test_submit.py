@@ -104,10 +104,12 @@ def test_on_a_terminal_there_is_a_bar_and_ctrl_c_says_how_to_go_on(
         with ended(process):
             wait_for(look, 60)
             process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # whoever is in a hurry
             assert process.wait(30) == 130
         look()
     os.close(mine)
     assert "submitting" in seen
+    assert "Traceback" not in seen
     assert "labelmill submit --resume r" in seen
     assert broker.llen("q") <= 1000
 
@@ -180,3 +182,30 @@ def test_memory_stays_flat(environment: dict[str, str], tmp_path: Path) -> None:
         process.stdin.close()
         assert process.wait(90) == 0
     assert sizes[-1] - sizes[1] < 12 * 2**20
+
+
+def shell(environment: dict[str, str], folder: Path, line: str, code: int = 0) -> str:
+    """What is said on standard error by a line of bash, in which ``submit`` is the command."""
+    start = f'submit() {{ "{sys.executable}" -m labelmill submit "$@"; }}; set -o pipefail; '
+    return run(environment, folder, "bash", "-c", start + line, code=code).stderr
+
+
+def test_pipes_of_a_shell_are_read_once_and_a_closed_one_ends_nothing(
+    environment: dict[str, str], tmp_path: Path, broker: redis.Redis
+) -> None:
+    table(tmp_path, 3)
+    said = shell(environment, tmp_path, "submit q <(cat messages.csv) --format csv --run r | true")
+    assert "3 submitted, 0 submitted before, 0 rejected" in said
+    assert broker.llen("q") == 3
+
+
+def test_closed_input_and_a_full_disk_are_told_in_a_line(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    said = shell(environment, tmp_path, "submit q - --format lines <&-", code=1)
+    assert "standard input is closed" in said
+    assert "Traceback" not in said
+    file = table(tmp_path, 3)
+    file.write_text(file.read_text() + '"open\n')
+    said = shell(environment, tmp_path, "submit q messages.csv --rejects /dev/full", code=2)
+    assert "/dev/full cannot be written: No space left on device" in said

@@ -54,8 +54,13 @@ class Location(ABC):
     @property
     def suffixes(self) -> list[str]:
         """The suffixes of its name in lower case, without those of compressions."""
-        suffixes = [each.lower() for each in Path(urlsplit(self.name).path).suffixes]
-        return [each for each in suffixes if each not in _COMPRESSIONS]
+        return suffixes_of(self.name)
+
+
+def suffixes_of(name: str) -> list[str]:
+    """The suffixes of a path or a URL in lower case, without those of compressions."""
+    suffixes = [each.lower() for each in Path(urlsplit(name).path).suffixes]
+    return [each for each in suffixes if each not in _COMPRESSIONS]
 
 
 _COMPRESSIONS = {".gz", ".bz2", ".xz", ".lzma", ".zst", ".zstd", ".zip"}
@@ -124,7 +129,11 @@ class StandardInput(Location):
         self._stream = stream
 
     def open(self) -> BinaryIO:
-        return cast("BinaryIO", self._stream or sys.stdin.buffer)
+        if self._stream is not None:
+            return cast("BinaryIO", self._stream)
+        if sys.stdin is None:
+            raise SourceError("standard input is closed; pipe something in, or name a file")
+        return cast("BinaryIO", sys.stdin.buffer)
 
     def has_more(self, seconds: float) -> bool:
         """Whether something more, or its end, comes within that time."""
@@ -143,6 +152,19 @@ class StandardInput(Location):
     @property
     def suffixes(self) -> list[str]:
         return []
+
+
+class NamedPipe(StandardInput):
+    """A pipe with a name, such as a shell's ``<(zcat a.csv.gz)``."""
+
+    def __init__(self, path: Path) -> None:
+        with _named(str(path)):
+            super().__init__(path.open("rb"))
+        self.name = str(path)
+
+    @property
+    def suffixes(self) -> list[str]:
+        return suffixes_of(self.name)
 
 
 def is_url(source: str) -> bool:

@@ -18,6 +18,7 @@ from producer.bulk.sources.lines import Lines
 from producer.bulk.sources.location import (
     LocalFile,
     Location,
+    NamedPipe,
     RemoteFile,
     StandardInput,
     is_url,
@@ -83,6 +84,8 @@ def open_source(name: str, form: Format) -> list[Source]:
         return _folder(path, form)
     if not path.exists():
         raise SourceError(f"there is no file or folder {path}")
+    if path.is_fifo():
+        return [_file(NamedPipe(path), form)]
     if form.name == "images" or (form.name is None and path.suffix.lower() in IMAGE_SUFFIXES):
         return [ImageFile(path)]
     return [_file(LocalFile(path), form)]
@@ -95,12 +98,16 @@ def fingerprint(source: str, form: Format) -> str | None:
         SourceError: as :func:`open_source`.
     """
     prints: list[str] = []
-    for each in open_source(source, form) if source != STDIN else []:
+    for each in open_source(source, form) if not _is_pipe(source) else []:
         if isinstance(each, ImageFolder | RemoteImages):
             prints.append(each.fingerprint())
         elif locations := _locations(each):
             prints += [location.fingerprint() or "" for location in locations]
     return "|".join(prints) or None
+
+
+def _is_pipe(source: str) -> bool:
+    return source == STDIN or (not is_url(source) and Path(source).is_fifo())
 
 
 def _locations(source: Source) -> list[Location]:
