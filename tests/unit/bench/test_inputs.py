@@ -59,5 +59,8 @@ def test_data_without_inputs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("text\n")
     with pytest.raises(SourceError, match="has no texts"):
         inputs.own_texts(tmp_path / "mine.csv", "text", 2)
-    with pytest.raises(SourceError, match="has no images"):
+    with pytest.raises(SourceError, match="has no column 'image'"):
         inputs.own_images(tmp_path, 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="has no images"):
+        inputs.own_images(tmp_path / "empty", 2)
