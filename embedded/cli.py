@@ -80,7 +80,7 @@ def up(
     try:
         _write_env(stack)
         _stderr.print(Panel.fit(_greeting(stack, served), title="labelmill is up"))
-        stack.watch()
+        stack.watch(lambda text: _stderr.print(f"[yellow]{escape(text)}[/]"))
     except KeyboardInterrupt:
         _stderr.print("stopping: jobs on the device are finished, the rest waits in Redis")
     finally:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from importlib.util import find_spec
 
 from embedded.process import free_port
+from producer.contract.extras import GATEWAY, missing
 
 #: Where people look for it.
 USUAL_PORT = 8765
@@ -14,8 +14,8 @@ _ANSWER_SECONDS = 5
 
 
 def is_installed() -> bool:
-    """Whether ``labelmill[gateway]`` is."""
-    return find_spec("fastapi") is not None
+    """Whether ``labelmill[gateway]`` is, whole."""
+    return not missing(GATEWAY)
 
 
 def choose_port() -> int:

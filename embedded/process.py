@@ -91,5 +91,6 @@ def exited_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def tail(log: Path, characters: int = 2000) -> str:
-    """The end of a log."""
-    return log.read_text(errors="replace")[-characters:].strip()
+    """The last lines of a log, whole ones."""
+    text = log.read_text(errors="replace")
+    return text if len(text) <= characters else text[-characters:].partition("\n")[2].strip()

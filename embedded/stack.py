@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +26,10 @@ _START_TIMEOUT_S = 180  # a worker imports torch and loads its models first
 _STOP_TIMEOUT_S = 60
 _LOOK_AGAIN_S = 0.1
 _RECONCILE_S = 60
+# What dies more often than this has a fault that starting it again does not mend. A job that kills
+# its worker does so three times.
+_MOST_DEATHS = 5
+_DEATHS_WITHIN_S = 120
 
 
 class Stack:
@@ -66,6 +72,8 @@ class Stack:
         self._redis = RedisServer(directory / "redis", appendonly=appendonly)
         self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -118,15 +126,21 @@ class Stack:
         """The log of a worker, of the ``reconciler`` or of the ``gateway``."""
         return self._directory / f"{name.partition('@')[0]}.log"
 
-    def watch(self) -> None:
-        """Return only by raising: when a child has ended, or at a signal.
+    def watch(self, say: Callable[[str], None]) -> None:
+        """Start children again that have ended; return only by raising.
+
+        Parameters:
+            say: told of each that is started again.
 
         Raises:
-            EmbeddedServerError: a child has ended by itself.
+            EmbeddedServerError: children end again and again.
         """
         while True:
             time.sleep(_LOOK_AGAIN_S)
-            self._check_children()
+            for name in [
+                name for name, child in self._children.items() if child.poll() is not None
+            ]:
+                self._restart(name, say)
 
     def __enter__(self) -> Self:
         self.start()
@@ -140,9 +154,19 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _spawn(self, name: str, *arguments: str) -> None:
+    def _restart(self, name: str, say: Callable[[str], None]) -> None:
+        now = time.monotonic()
+        if len(self._deaths) == _MOST_DEATHS and now - self._deaths[0] < _DEATHS_WITHIN_S:
+            raise EmbeddedServerError(self._ending(name))
+        self._deaths.append(now)
+        how = _described(self._children[name].returncode)
+        say(f"{name} {how} and is started again; its log: {self.log(name)}")
+        self._spawn(name, *self._commands[name], again=True)
+
+    def _spawn(self, name: str, *arguments: str, again: bool = False) -> None:
         command = [sys.executable, "-m", "labelmill", *arguments]
-        with self.log(name).open("wb") as log:
+        self._commands[name] = list(arguments)
+        with self.log(name).open("ab" if again else "wb") as log:
             self._children[name] = subprocess.Popen(  # noqa: S603 - our own program
                 [*launcher(None, parent_death(signal.SIGTERM)), *command],
                 stdin=subprocess.DEVNULL,
@@ -177,6 +201,14 @@ class Stack:
     def _check_children(self) -> None:
         for name, process in self._children.items():
             if process.poll() is not None:
-                raise EmbeddedServerError(
-                    f"{name} ended with exit code {process.returncode}:\n{tail(self.log(name))}"
-                )
+                raise EmbeddedServerError(self._ending(name))
+
+    def _ending(self, name: str) -> str:
+        how = _described(self._children[name].returncode)
+        return f"{name} {how}; the end of its log:\n{tail(self.log(name))}"
+
+
+def _described(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -15,9 +14,8 @@ from db.errors import ConfigurationError
 from db.settings import DatabaseSettings
 from db.store import Store
 from db.tokens import Tokens
+from producer.contract.extras import GATEWAY, missing
 from producer.gateway.secrets import Scope, make
-
-_NEEDED = ("fastapi", "uvicorn", "limits", "python_multipart", "PIL")
 
 _stdout = Console()
 _stderr = Console(stderr=True)
@@ -44,8 +42,7 @@ def serve(
 
       labelmill serve --host 0.0.0.0 --port 80
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
+    if missing(GATEWAY):
         raise ConfigurationError("the gateway needs more: pip install 'labelmill[gateway]'")
     from producer.gateway.server import run
 

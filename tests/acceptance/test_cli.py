@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from dotenv import dotenv_values
 
@@ -83,6 +84,23 @@ def test_a_text_over_http(terminal: Terminal) -> None:
         assert accepted.status_code == 202, accepted.text
         job = gateway.get(accepted.headers["location"], params={"wait": "30s"}).json()
     assert (job["state"], job["result"]["label"]) == ("succeeded", "hello")
+
+
+def test_a_worker_that_was_killed_is_started_again(terminal: Terminal) -> None:
+    mine = psutil.Process().children()
+    [worker] = [
+        child
+        for up in mine
+        if "up" in up.cmdline()
+        for child in up.children()
+        if "worker" in child.cmdline()
+    ]
+    worker.kill()
+    done = terminal.run("submit", "scripted", "--text", "after all", "--wait")
+    assert done.returncode == 0, done.stderr
+    log = " ".join((terminal.folder / "up.log").read_text().split())
+    assert "worker1@" in log
+    assert "was killed by SIGKILL and is started again" in log
 
 
 def test_a_file_in_bulk_and_its_results(terminal: Terminal) -> None:
