@@ -14,8 +14,9 @@ from rich.markup import escape
 from db.errors import ConfigurationError
 from producer.bulk.plan import Plan, absolute
 from producer.bulk.session import Session, Wanted
+from producer.bulk.settings import ImageSettings
 from producer.bulk.single import submit_one
-from producer.bulk.sources.base import Format
+from producer.bulk.sources.base import Format, Kind
 from producer.bulk.sources.columns import Wishes
 from producer.bulk.sources.opening import FORMATS, expand
 from producer.bulk.target import kind_taken, warn_unserved
@@ -146,7 +147,7 @@ def submit(
             raise ConfigurationError("after MODEL, give one of SOURCE, --text and --image")
     if one:
         assert model is not None  # noqa: S101 - checked above
-        kind_taken(model)
+        _check_one(model, text, image, is_path=not (inline or upload))
         warn_unserved(model, lambda why: _stderr.print(f"[yellow]{escape(why)}[/]"))
         submit_one(
             model, text=text, image=image, run=run, top_k=top_k,
@@ -192,6 +193,20 @@ def submit(
         raise typer.Exit(EXIT_FAILED)
     if session.tally.rejected:
         raise typer.Exit(EXIT_REJECTED)
+
+
+def _check_one(model: str, text: str | None, image: Path | None, *, is_path: bool) -> None:
+    """See that the model takes such a job, and that workers may read its image.
+
+    Raises:
+        ConfigurationError: it does not, or they may not.
+    """
+    takes = kind_taken(model)
+    if takes is not None and (takes is Kind.TEXT) != (text is not None):
+        raise ConfigurationError(f"{model} takes {takes}s: give --{takes}")
+    images = ImageSettings()
+    if image is not None and is_path and images.is_outside(str(image)):
+        raise ConfigurationError(images.refusal("the image is"))
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:

@@ -48,6 +48,8 @@ class Preview:
         for row in self.first:
             table.add_row(f"{row.number:,}", escape(row.id), escape(_short(input_of(row.payload))))
         console.print(table)
+        if self.outside:
+            console.print(ImageSettings().refusal(f"{self.outside:,} images are"), markup=False)
         console.print(
             f"{self.jobs:,} jobs would be sent, {self.rejected:,} rows rejected", highlight=False
         )

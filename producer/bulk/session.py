@@ -133,7 +133,7 @@ class Session:
             self._view.update(tally)
 
         with self._rejects() as reject, self._view:
-            seen = preview(self._watched(read_ahead(Blocks(maker, sources))), reject, tick)
+            seen = preview(read_ahead(Blocks(maker, sources)), reject, tick)
         if self._wanted.as_json:
             columns = {"content": chosen.content, "kind": str(chosen.kind), "id": chosen.id}
             content = {"sources": plan.source, "columns": columns, **seen.as_json()}
@@ -193,19 +193,22 @@ class Session:
         return replace(plan, chosen=chosen), sources, chosen
 
     def _watched(self, found: Iterator[Block | None]) -> Iterator[Block | None]:
-        """The same blocks; a warning where the first of their images cannot be read by workers."""
+        """The same blocks, if workers may read the first images; a warning if only some of them.
+
+        Raises:
+            ConfigurationError: all of the first block's are outside of the image root.
+        """
         images = ImageSettings()
-        warned = images.image_root is None
+        looked = images.image_root is None
         for block in found:
-            if block is not None and not warned:
+            if block is not None and block.rows and not looked:
+                looked = True
                 outside = sum(images.is_outside(uri) for row in block.rows if (uri := uri_of(row)))
+                if outside == len(block.rows):
+                    raise ConfigurationError(images.refusal("the images are"))
                 if outside:
-                    warned = True
-                    self._view.say(
-                        f"{outside:,} of the first {len(block.rows):,} images are outside of "
-                        f"LABELMILL_IMAGE_ROOT ({images.image_root}), where workers refuse to read "
-                        "them: use --upload, or --inline for small ones"
-                    )
+                    some = f"{outside:,} of the first {len(block.rows):,} images are"
+                    self._view.say(images.refusal(some))
             yield block
 
     @contextmanager

@@ -23,3 +23,14 @@ class ImageSettings(BaseSettings):
         if self.image_root is None or "://" in uri or uri.startswith("upload:"):
             return False
         return not Path(uri).resolve().is_relative_to(self.image_root.resolve())
+
+    def refusal(self, images: str) -> str:
+        """What to do about images outside of the root.
+
+        Parameters:
+            images: which ones, with the verb.
+        """
+        return (
+            f"{images} outside of LABELMILL_IMAGE_ROOT ({self.image_root}), where workers refuse "
+            "to read them: use --upload, or --inline for small ones"
+        )

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import redis
 
+from db.store import Store
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT
 
@@ -160,8 +161,29 @@ def test_images_outside_of_the_workers_root_are_told_beforehand(
 ) -> None:
     (tmp_path / "a.png").touch()
     environment["LABELMILL_IMAGE_ROOT"] = str(tmp_path / "elsewhere")
-    done = run(environment, tmp_path, *command(tmp_path))
+    done = run(environment, tmp_path, *command(tmp_path), code=2)
     assert "use --upload" in done.stderr
+    one = ("submit", "q", "--image", "a.png")
+    done = run(environment, tmp_path, sys.executable, "-m", "labelmill", *one, code=2)
+    assert "use --upload" in done.stderr
+    with Store.open(environment["LABELMILL_DATABASE_URL"]) as store:
+        assert store.runs() == []
+
+
+def test_inputs_that_the_model_does_not_take_are_refused(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "models.toml").write_text(
+        '[models.q]\ntask = "image-classification"\ncheckpoint = "."\n'
+    )
+    (tmp_path / "texts.csv").write_text("text\nhello\n")
+    labelmill = (sys.executable, "-m", "labelmill", "submit", "q")
+    done = run(environment, tmp_path, *labelmill, "--text", "hello", code=2)
+    assert "q takes images: give --image" in done.stderr
+    done = run(environment, tmp_path, *labelmill, "texts.csv", code=1)
+    assert "has texts, and the model takes images" in done.stderr
+    done = run(environment, tmp_path, *labelmill, "texts.csv", "--text-column", "text", code=1)
+    assert "the model takes images, not texts" in done.stderr
 
 
 def test_memory_stays_flat(environment: dict[str, str], tmp_path: Path) -> None:

@@ -63,8 +63,15 @@ def choose(source: str, columns: Sequence[Column], wishes: Wishes) -> Chosen:
     named = (wishes.text, wishes.image, wishes.id)
     require(source, columns, [name for name in named if name is not None])
     if wishes.text is not None:
+        if wishes.takes is Kind.IMAGE:
+            raise SourceError(
+                f"the model takes images, not texts; if {wishes.text!r} has their paths or uris, "
+                f"say --image-column {wishes.text}"
+            )
         return Chosen(content=wishes.text, kind=Kind.TEXT, id=wishes.id)
     if wishes.image is not None:
+        if wishes.takes is Kind.TEXT:
+            raise SourceError("the model takes texts, not images; say --text-column")
         return Chosen(content=wishes.image, kind=Kind.IMAGE, id=wishes.id)
     kinds = [wishes.takes] if wishes.takes else [Kind.TEXT, Kind.IMAGE]
     left = [each for each in columns if each.name != wishes.id]
@@ -72,6 +79,12 @@ def choose(source: str, columns: Sequence[Column], wishes: Wishes) -> Chosen:
         for kind in kinds:
             if (name := find(left, kind)) is not None:
                 return Chosen(content=name, kind=kind, id=wishes.id, guessed=True)
+    other = Kind.TEXT if wishes.takes is Kind.IMAGE else Kind.IMAGE
+    if wishes.takes is not None and _by_name(left, other) is not None:
+        raise SourceError(
+            f"{source} has {other}s, and the model takes {wishes.takes}s; if a column has them, "
+            f"say --{wishes.takes}-column; {_listed(columns)}"
+        )
     what = " or ".join(f"{kind}s" for kind in kinds)
     options = " or ".join(f"--{kind}-column" for kind in kinds)
     raise SourceError(f"which column of {source} has the {what}? Say {options}; {_listed(columns)}")
