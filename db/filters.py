@@ -23,7 +23,8 @@ class ResultFilter:
         min_score: of the first label, inclusive, as is ``max_score``.
         since: finished at this time or later; aware.
         until: finished before this time; aware.
-        text: a part of the job's text or of its image's uri, whatever the case; or a job's id.
+        text: a part of the job's text or of its image's name or uri, whatever the case; or a
+            job's id.
 
     Raises:
         ValueError: if a time has no zone, or the text is longer than ``MAX_SEARCH_LENGTH``.
@@ -72,8 +73,22 @@ def by_columns(wanted: ResultFilter) -> Iterator[ColumnElement[bool]]:
 
 
 def job_input() -> ColumnElement[str | None]:
-    """A job's text or its image's uri, out of its payload; NULL for an inline image."""
-    return func.coalesce(Job.payload["text"].as_string(), Job.payload[("image", "uri")].as_string())
+    """What a job was about, out of its payload: its text, or its image's name or else uri.
+
+    NULL for an inline image without a name.
+    """
+    return func.coalesce(*_inputs())
+
+
+def _searched() -> ColumnElement[str | None]:
+    text, name, uri = _inputs()
+    return func.coalesce(text, name + "\n" + uri, name, uri)
+
+
+def _inputs() -> list[ColumnElement[str | None]]:
+    return [
+        Job.payload[path].as_string() for path in (("text",), ("image", "name"), ("image", "uri"))
+    ]
 
 
 def mentions(text: str, dialect: str) -> ColumnElement[bool]:
@@ -84,9 +99,9 @@ def mentions(text: str, dialect: str) -> ColumnElement[bool]:
     """
     text = storable_text(text)
     if dialect == "postgresql":
-        found = job_input().regexp_match("".join(map(_in_regular_expression, text)))
+        found = _searched().regexp_match("".join(map(_in_regular_expression, text)))
     else:
-        found = job_input().op("GLOB")("*" + "".join(map(_in_glob, text)) + "*")
+        found = _searched().op("GLOB")("*" + "".join(map(_in_glob, text)) + "*")
     return or_(Result.id == text, found)
 
 

@@ -20,7 +20,7 @@ from db.rows import storable_text
 from db.tables import Job, LabelScore, Result, Status
 
 INLINE_IMAGE = "inline image"
-"""The input of a job that has its image in its message."""
+"""The input of a job that has its image in its message, without a name."""
 
 _ROWS_A_FETCH = 2000
 _IDS_A_QUERY = 1000
@@ -29,7 +29,8 @@ _IDS_A_QUERY = 1000
 class Record(NamedTuple):
     """A result, column by column as in :class:`db.tables.Result`, and its job's input.
 
-    ``input`` is the text, the image's uri or ``INLINE_IMAGE``; None if the ledger has no such job.
+    ``input`` is the text, or the image's name, or else its uri or ``INLINE_IMAGE``; None if the
+    ledger has no such job.
     """
 
     id: str

@@ -35,10 +35,14 @@ ImageInput = str | Path | bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """One job to submit: a text or an image, exactly one of them."""
+    """One job to submit: a text or an image, exactly one of them.
+
+    ``image_name`` is what people call the image, such as its file's name.
+    """
 
     text: str | None = None
     image: ImageInput | None = None
+    image_name: str | None = None
     id: str | None = None
     top_k: int | None = None
 
@@ -117,6 +121,7 @@ class Client:
         model: str,
         image: ImageInput,
         *,
+        image_name: str | None = None,
         id: str | None = None,
         run: str | None = None,
         top_k: int | None = None,
@@ -127,8 +132,11 @@ class Client:
         """Submit one image; as :meth:`submit_text`.
 
         Bytes travel in the message and are limited to 1 MiB; a path or uri is read by the worker.
+
+        Parameters:
+            image_name: what people call it, such as its file's name; shown with its result.
         """
-        new = NewJob(image=image, id=id, top_k=top_k)
+        new = NewJob(image=image, image_name=image_name, id=id, top_k=top_k)
         return self._submit_one(model, new, run, priority, eta, expires)
 
     def submit_many(
@@ -209,6 +217,7 @@ class Client:
         *,
         text: str | None = None,
         image: ImageInput | None = None,
+        image_name: str | None = None,
         id: str | None = None,
         run: str | None = None,
         top_k: int | None = None,
@@ -227,7 +236,8 @@ class Client:
         Parameters:
             transaction: SQLAlchemy's ``Session`` or ``Connection``, or ``django.db.connection``,
                 on the results database.
-            text, image: exactly one of them; all else is as for :meth:`submit_text`.
+            text, image: exactly one of them; all else is as for :meth:`submit_text` and
+                :meth:`submit_image`.
 
         Raises:
             JobError: the job can never be done; the transaction can go on.
@@ -235,7 +245,7 @@ class Client:
             ConfigurationError: the transaction is not of SQLite or PostgreSQL.
             DatabaseUnavailable: the database is away.
         """
-        new = NewJob(text=text, image=image, id=id, top_k=top_k)
+        new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
         publication = _publication(
             model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
         )
@@ -358,6 +368,8 @@ def _publication(
     kwargs: dict[str, Any] = {"text": new.text, "run": run}
     if new.image is not None:
         kwargs["image"] = _image(new.image)
+        if new.image_name is not None:
+            kwargs["image"]["name"] = new.image_name
     if new.top_k is not None:
         kwargs["options"] = {"top_k": new.top_k}
     return Publication(

@@ -25,7 +25,7 @@ RESULT_COLUMNS = tuple(column.name for column in Result.__table__.columns)
 
 
 class Row(NamedTuple):
-    """A result and what it is of: the text, the image's uri, or nothing that is known."""
+    """A result and what it is of: the text, the image's name or uri, or nothing that is known."""
 
     result: Result | Record
     input: str | None

@@ -92,16 +92,26 @@ class JobMaker:
         return {"text": text}, len(text)
 
     def _image(self, source: Source, value: object) -> tuple[dict[str, Any], int]:
+        path = value
         if isinstance(value, dict):  # a data set's own form
-            value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
+            path = value.get("path")
+            value = value.get("bytes") if value.get("bytes") is not None else path
         if not isinstance(value, bytes):
             uri = source.image(_path(value))
             if is_upload(uri) or not (self.plan.inline or self.store):
                 return {"image": {"uri": _sendable(uri)}}, len(uri)
             value = _content(uri)
+        name = source.image_name(path) if isinstance(path, str) else None
+        image, size = self._with_content(value)
+        if name is not None:
+            image["name"] = name
+            size += len(name)
+        return {"image": image}, size
+
+    def _with_content(self, value: bytes) -> tuple[dict[str, Any], int]:
         if self.store is not None:
             uri = self.store.put(value)
-            return {"image": {"uri": uri}}, len(uri)
+            return {"uri": uri}, len(uri)
         if len(value) > MAX_INLINE_IMAGE_BYTES:
             raise Unusable(
                 Reason.TOO_LARGE,
@@ -109,7 +119,7 @@ class JobMaker:
                 "use --upload",
             )
         encoded = base64.b64encode(value).decode()
-        return {"image": {"base64": encoded}}, len(encoded)
+        return {"base64": encoded}, len(encoded)
 
 
 def as_text(value: object) -> str:

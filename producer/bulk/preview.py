@@ -95,7 +95,7 @@ def input_of(payload: dict[str, JsonValue]) -> str:
     """What a job is about, for people."""
     image = payload.get("image")
     if isinstance(image, dict):
-        return str(image.get("uri") or "(an image in the message)")
+        return str(image.get("name") or image.get("uri") or "(an image in the message)")
     return str(payload.get("text", ""))
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from db.tables import Status
 from producer import report
 from producer.client import Client, ImageInput
+from producer.contract.names import file_name
 from producer.contract.settings import BrokerSettings
 from producer.contract.uploads import UploadStore
 
@@ -42,7 +43,8 @@ def submit_one(
                 content = image.read_bytes()
             elif upload:
                 content = UploadStore.open(BrokerSettings().upload_store).put(image.read_bytes())
-            job_id = client.submit_image(model, content, run=run, top_k=top_k)
+            name = file_name(str(image)) if inline or upload else None
+            job_id = client.submit_image(model, content, image_name=name, run=run, top_k=top_k)
         if not wait:
             sys.stdout.write(f"{job_id}\n")
             return

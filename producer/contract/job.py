@@ -7,10 +7,18 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from db.errors import ErrorCode, JobError
 from db.tables import MAX_ID_LENGTH
+from producer.contract.names import MAX_NAME_LENGTH, printable_name
 
 TASK_NAME = "labelmill.classify"
 SCHEMA_VERSION = 1
@@ -23,13 +31,25 @@ MAX_TOP_K = 1000
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
+def _printable(name: object) -> object:
+    return printable_name(name) if isinstance(name, str) else name
+
+
 class Image(BaseModel):
-    """An image by reference (``uri``) or in the message itself (``base64``); exactly one."""
+    """An image by reference (``uri``) or in the message itself (``base64``); exactly one.
+
+    ``name`` is for people: the image is not found by it, and images that differ in nothing else
+    are the same.
+    """
 
     model_config = _STRICT
 
     uri: Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH)] | None = None
     base64: str | None = None
+    name: (
+        Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), BeforeValidator(_printable)]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -84,6 +104,8 @@ class Job(BaseModel):
     @property
     def content(self) -> str | Image:
         """What is classified; jobs of equal content have equal scores."""
+        if self.image is not None and self.image.name is not None:
+            return self.image.model_copy(update={"name": None})
         return self.text if self.text is not None else self.image  # type: ignore[return-value]
 
     def to_kwargs(self) -> dict[str, Any]:

@@ -68,13 +68,23 @@ class Score(BaseModel):
     score: float
 
 
-class Uri(BaseModel):
+class Named(BaseModel):
+    """What people call an image."""
+
+    name: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="Such as the name of the file that was uploaded; left out where there is none.",
+    )
+
+
+class Uri(Named):
     """An image by its uri."""
 
     uri: str
 
 
-class Inline(BaseModel):
+class Inline(Named):
     """An image that came with the job."""
 
     inline: Literal[True] = True

@@ -155,8 +155,9 @@ def _input(job: tables.Job | None) -> TextInput | ImageInput | None:
         return TextInput(text=text)
     if not isinstance(image, dict):
         return None
-    uri = image.get("uri")
-    return ImageInput(image=Uri(uri=uri) if isinstance(uri, str) else Inline())
+    uri, name = image.get("uri"), image.get("name")
+    name = name if isinstance(name, str) else None
+    return ImageInput(image=Uri(uri=uri, name=name) if isinstance(uri, str) else Inline(name=name))
 
 
 def _thumbnail(job: tables.Job | None) -> str | None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from db.tables import MAX_ID_LENGTH
 from producer.client import MAX_PRIORITY
 from producer.contract.job import MAX_TOP_K, MAX_URI_LENGTH
+from producer.contract.names import MAX_NAME_LENGTH
 
 MAX_JOBS = 1000
 
@@ -43,6 +44,9 @@ class ImageIn(BaseModel):
 
     uri: Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH)] | None = None
     base64: str | None = None
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)] | None = Field(
+        None, description="What people call it, such as its file's name; it is not found by it."
+    )
 
 
 class JobIn(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from db.errors import ErrorCode, JobError
+from producer.contract.names import file_name
 from producer.gateway.bodies import Upload
 from producer.gateway.problems import Problem, of_job, of_validation
 from producer.gateway.requests import ImageIn, JobIn, ManyJobs, OneJob
@@ -50,7 +51,8 @@ async def store_upload(services: Services, upload: Upload) -> OneJob | ManyJobs:
     for file in upload.files:
         content = await _content(file, services.settings.max_image_bytes)
         uri = await services.file_threads.run(services.uploads.put, content)
-        images.append(JobIn(image=ImageIn(uri=uri)).model_dump(exclude_none=True))
+        image = ImageIn(uri=uri, name=file_name(file.filename or ""))
+        images.append(JobIn(image=image).model_dump(exclude_none=True))
     top_k = {"top_k": fields.pop("top_k")} if "top_k" in fields else {}
     try:
         if len(images) == 1:

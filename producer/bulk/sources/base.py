@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from producer.bulk.rows import Item
+from producer.bulk.sources.location import is_url, shown_url
+from producer.contract.names import file_name, short_name
 
 
 class Kind(StrEnum):
@@ -80,6 +82,12 @@ class Source(ABC):
     def image(self, value: str) -> str:
         """The address of an image that a row names; relative ones are relative to the source."""
         return value
+
+    def image_name(self, value: str) -> str | None:
+        """What people call an image that a row names: as there, or its absolute path's end."""
+        if is_url(value):
+            return file_name(shown_url(value))
+        return file_name(value) if value.startswith("/") else short_name(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from producer.bulk.rows import Item, Reason, Reject, Row
 from producer.bulk.sources.base import Column, Kind, Source
 from producer.bulk.sources.columns import IMAGE_SUFFIXES
 from producer.bulk.sources.location import remote, shown_url
+from producer.contract.names import short_name
 
 COLUMN = "image"
 
@@ -58,6 +59,10 @@ class ImageFolder(Source):
             count += 1
         self._count = count
         return f"{count}:{digest.hexdigest()}"
+
+    def image_name(self, value: str) -> str | None:
+        """Its path in the folder."""
+        return short_name(os.path.relpath(value, os.path.realpath(self._folder)))
 
     def _files(self) -> Iterator[str]:
         return self._walk(os.path.realpath(self._folder), set())

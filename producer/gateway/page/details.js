@@ -121,15 +121,16 @@ function sentAgain(job) {
   const { text, image } = job.input;
   return post("v1/jobs", {
     model: job.model,
-    ...(text ? { text } : { image: { uri: image.uri } }),
+    ...(text ? { text } : { image: { uri: image.uri, name: image.name } }),
     ...(job.run ? { run: job.run } : {}),
   });
 }
 
 function input(job) {
   const image = job.input?.image;
-  const address = image?.uri && el("p", { class: "hint address" }, image.uri);
-  if (image) return el("div", { class: "input" }, jobPicture(job), address);
+  const named = [image?.name, image?.uri].filter(Boolean)
+    .map((each) => el("p", { class: "hint address" }, each));
+  if (image) return el("div", { class: "input" }, jobPicture(job), named);
   if (job.input?.text) return el("blockquote", { class: "input" }, job.input.text);
   return el("p", { class: "hint" }, "Its input is not in the ledger: it was sent without the "
     + "client, or is not kept any more.");

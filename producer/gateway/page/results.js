@@ -192,7 +192,8 @@ function page(parts) {
 
 /** What a job was about, in one line. */
 export function inputName(job) {
-  const uri = job.input?.image?.uri;
+  const { name, uri } = job.input?.image ?? {};
+  if (name) return name;
   if (uri?.startsWith("upload:")) return "Uploaded image";
   if (uri) return uri.split("/").at(-1) || uri;
   if (job.input?.image) return "Image";
