@@ -36,6 +36,10 @@ def test_five_dropped_images_arrive_with_thumbnails_as_one_run(page: Page) -> No
     page.get_by_role("link", name="All results of this run").click()
     expect(page.locator("tr[data-id]")).to_have_count(5)
     assert _are_shown(page.locator("tr[data-id] img.thumbnail").all())
+    page.get_by_label("Search text").fill("PHOTO-3")
+    expect(page.locator("tr[data-id] .what a")).to_have_text(["photo-3.jpg"])
+    page.get_by_role("link", name="photo-3.jpg").click()
+    expect(page.get_by_role("dialog").locator(".input")).to_contain_text("photo-3.jpg")
 
 
 def test_more_images_than_one_request_takes_are_one_run(page: Page) -> None:

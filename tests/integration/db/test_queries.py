@@ -15,6 +15,7 @@ from db import queries as queries_module
 from db.cursor import Cursor
 from db.filters import MAX_SEARCH_LENGTH, ResultFilter
 from db.queries import Queries
+from db.records import INLINE_IMAGE, Records
 from db.rows import JobRow, ResultRow
 from db.store import Store
 from db.tables import JsonValue, Status
@@ -35,10 +36,11 @@ TEXTS = [
 
 @dataclass(frozen=True)
 class Known:
-    """A result and what its job was about."""
+    """A result and what its job was about; an image's uri beside its name."""
 
     row: ResultRow
     input: str | None
+    uri: str | None = None
 
 
 def a_result(job_id: str, **changes: object) -> ResultRow:
@@ -98,6 +100,7 @@ def filled(store: Store, count: int = 300) -> list[Known]:
         )
         payload: dict[str, JsonValue] | None = {"text": chance.choice(TEXTS)}
         text: str | None = str(payload["text"])  # type: ignore[index]
+        uri: str | None = None
         if number % 10 == 0:
             text = f"/Scans/Digit-{number}.PNG"
             payload = {"image": {"uri": text}}
@@ -105,9 +108,15 @@ def filled(store: Store, count: int = 300) -> list[Known]:
             payload, text = {"image": {"base64": "cGFyY2Vs"}}, None
         elif number % 10 == 2:
             payload, text = None, None
+        elif number % 10 == 3:
+            uri, text = f"upload:sha256/{number:064}", f"Größe {number}.JPG"
+            payload = {"image": {"uri": uri, "name": text}}
+        elif number % 10 == 4:
+            text = f"Inline {number}.jpg"
+            payload = {"image": {"base64": "cGFyY2Vs", "name": text}}
         if payload is not None:
             store.add_jobs([a_job(row["id"], payload)])
-        known.append(Known(row, text))
+        known.append(Known(row, text, uri))
     store.write_results([each.row for each in known])
     return sorted(known, key=lambda each: (each.row["finished_at"], each.row["id"]), reverse=True)
 
@@ -131,7 +140,7 @@ def is_wanted(known: Known, wanted: ResultFilter) -> bool:
     return (
         wanted.text is None
         or row["id"] == wanted.text
-        or wanted.text.lower() in (known.input or "").lower()
+        or any(wanted.text.lower() in (each or "").lower() for each in (known.input, known.uri))
     )
 
 
@@ -146,6 +155,10 @@ FILTERS = [
     ResultFilter(text="parcel"),
     ResultFilter(text="PARCEL", run_id="second"),
     ResultFilter(text="digit-1"),
+    ResultFilter(text="GRÖSSE"),
+    ResultFilter(text="GRÖßE 1"),
+    ResultFilter(text="inline 1", run_id="first"),
+    ResultFilter(text="SHA256/00"),
     ResultFilter(text="100%"),
     ResultFilter(text="%"),
     ResultFilter(text="R_S"),
@@ -237,6 +250,13 @@ class TestPage:
         store.write_results([a_result("a")])
         store.add_jobs([a_job("a", {"text": f"x{longest.lower()}"})])
         assert len(queries.page(ResultFilter(text=longest), 5).results) == 1
+
+    def test_what_it_was_about_is_an_images_name_if_it_has_one(self, store: Store) -> None:
+        known = {each.row["id"]: each.input for each in filled(store, 40)}
+        found = {each.id: each.input for each in Records(store.engine).oldest_first(ResultFilter())}
+        unnamed = {id for id in found if found[id] == INLINE_IMAGE}
+        assert found == known | dict.fromkeys(unnamed, INLINE_IMAGE)
+        assert len(unnamed) == 4
 
 
 class TestSummary:

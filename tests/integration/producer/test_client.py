@@ -73,11 +73,12 @@ def test_priorities_choose_the_list(client: Client, broker: redis.Redis) -> None
 def test_an_image_is_sent_as_bytes_path_or_uri(
     client: Client, broker: redis.Redis, tmp_path: Path
 ) -> None:
-    client.submit_image("q", b"\x00\xff")
+    client.submit_image("q", b"\x00\xff", image_name="scan.png")
     client.submit_image("q", tmp_path / "a.png")
     client.submit_image("q", "s3://bucket/a.png")
     images = [sent.job.image for sent in waiting(broker) if sent.job and sent.job.image]
     assert images[0].inline_bytes() == b"\x00\xff"
+    assert [image.name for image in images] == ["scan.png", None, None]
     assert [image.uri for image in images[1:]] == [str(tmp_path / "a.png"), "s3://bucket/a.png"]
 
 

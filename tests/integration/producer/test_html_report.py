@@ -216,6 +216,15 @@ def test_a_report_of_nothing_says_so(store: Store, uploads: UploadStore) -> None
     assert "Run r" in Page(report(store, uploads)).text
 
 
+def test_an_uploaded_image_is_called_by_its_name(store: Store, uploads: UploadStore) -> None:
+    uri = uploads.put(a_png("green"))
+    store.write_results([a_result("a")])
+    store.add_jobs([a_job("a", {"image": {"uri": uri, "name": "Größe 1.png"}})])
+    page = Page(report(store, uploads))
+    assert "Größe 1.png" in page.text
+    assert uri not in page.text
+
+
 def test_there_is_advice_for_every_error() -> None:
     assert set(ADVICE) == set(ErrorCode)
 

@@ -52,6 +52,10 @@ def test_a_job_survives_its_way_through_a_message(
         {"image": {}},
         {"image": {"uri": "a", "base64": "b"}},
         {"image": {"uri": "a" * 2049}},
+        {"image": {"uri": "a", "name": ""}},
+        {"image": {"uri": "a", "name": "n" * 256}},
+        {"image": {"uri": "a", "name": 7}},
+        {"image": {"name": "a.png"}},
         {"image": {"base64": "not base64!"}},
         {"image": "a.png"},
     ],
@@ -85,6 +89,33 @@ def test_inline_images_are_limited_before_they_are_decoded() -> None:
     fits = base64.b64encode(bytes(MAX_INLINE_IMAGE_BYTES)).decode()
     assert parse_job({"image": {"base64": fits}}).image is not None
     assert code_of({"image": {"base64": "A" * 10_000_000}}) is ErrorCode.IMAGE_TOO_LARGE
+
+
+@pytest.mark.parametrize("where", [{"uri": "a"}, {"base64": "eA=="}])
+def test_jobs_whose_images_differ_in_name_only_have_equal_content(where: dict[str, str]) -> None:
+    first, second, nameless = (
+        parse_job({"image": where | more}) for more in ({"name": "a"}, {"name": "b"}, {})
+    )
+    assert first.content == second.content == nameless.content
+    assert len({first.content, second.content, nameless.content}) == 1
+    assert first.image is not None
+    assert parse_job(first.to_kwargs()).image == first.image
+    assert first.image.name == "a"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Straße 1.png", "Straße 1.png"),
+        ("a\n\t\u202fb", "a   b"),
+        ("a\x00\ud800\u202eb", "a\ufffd\ufffd\ufffdb"),
+        ("\x00" * 255, "\ufffd" * 255),
+    ],
+)
+def test_names_of_images_can_be_printed_and_stored(given: str, kept: str) -> None:
+    image = parse_job({"image": {"uri": "a", "name": given}}).image
+    assert image is not None
+    assert image.name == kept
 
 
 @pytest.mark.parametrize("job_id", ["", "x" * 256, "a\x00b", "a\nb", "\ud800", None, 7])

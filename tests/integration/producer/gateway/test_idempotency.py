@@ -95,3 +95,14 @@ def test_one_id_from_many_at_once_is_one_job(
         assert kept is not None
     with redis.Redis.from_url(redis_url) as broker:
         assert broker.llen("texts") >= 1
+
+
+def test_the_same_image_under_another_name_is_the_same_request(gateway: httpx.Client) -> None:
+    images = [{"uri": "a.png", "name": "first"}, {"uri": "a.png", "name": "second"}, {"uri": "b"}]
+    first, second, other = (
+        gateway.post("/v1/jobs", json={"model": "images", "image": image}, headers=KEY)
+        for image in images
+    )
+    assert (second.status_code, second.json()) == (202, first.json())
+    assert gateway.get(first.json()["url"]).json()["input"]["image"]["name"] == "first"
+    assert other.status_code == 409

@@ -86,6 +86,25 @@ def test_a_name_that_no_message_holds_is_named_or_uploaded(tmp_path: Path) -> No
     rows = [each for each in made(source, plan, store) if isinstance(each, NewRow)]
     uris = [row.payload["image"]["uri"] for row in rows]  # type: ignore[index,call-overload]
     assert sorted(store.get(str(uri), 100) for uri in uris) == sorted(ODD)
+    names = {row.payload["image"]["name"] for row in rows}  # type: ignore[index,call-overload]
+    assert names == {
+        "in/a b.jpg", "in/ü.PNG", "in/new line.webp", 'in/quote".gif', "in/\ufffd\ufffd.jpeg"
+    }  # fmt: skip
+
+
+def test_an_uploaded_image_of_a_row_is_called_as_there_and_a_referenced_one_by_its_uri(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.png").write_bytes(b"a")
+    table = tmp_path / "a.csv"
+    table.write_text(f"image\nscans/a.png\n{tmp_path}/scans/a.png\nfile://{tmp_path}/scans/a.png\n")
+    plan = Plan(sources=(str(table),))
+    store = UploadStore.open(str(tmp_path / "store"))
+    rows = [each for each in made(opened(table), plan, store) if isinstance(each, NewRow)]
+    names = [row.payload["image"]["name"] for row in rows]  # type: ignore[index,call-overload]
+    assert names == ["scans/a.png", "a.png", "a.png"]
+    assert "name" not in str([row.payload for row in made(opened(table), plan)])  # type: ignore[union-attr]
 
 
 def test_inline_images_are_limited(tmp_path: Path) -> None:
@@ -93,7 +112,7 @@ def test_inline_images_are_limited(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"x" * (MAX_INLINE_IMAGE_BYTES + 1))
     small, large = made(opened(tmp_path), Plan(sources=(str(tmp_path),), inline=True))
     assert isinstance(small, NewRow)
-    assert small.payload["image"] == {"base64": "eA=="}
+    assert small.payload["image"] == {"base64": "eA==", "name": "a.png"}
     assert isinstance(large, Reject)
     assert large.code is Reason.TOO_LARGE
 
