@@ -23,6 +23,7 @@ from producer.bulk.ids import row_id
 from producer.bulk.outbox import Outbox, outbox_of
 from producer.bulk.plan import Plan, absolute
 from producer.bulk.session import Session, Wanted
+from producer.bulk.single import submit_one
 from producer.bulk.sources.base import Format
 from producer.bulk.sources.columns import Wishes
 from producer.bulk.views import ViewKind
@@ -92,6 +93,30 @@ def test_each_row_is_sent_once_under_an_id_of_its_own(
     progress = store.run_progress("r")
     assert progress is not None
     assert progress.submitted == 2500
+
+
+@pytest.mark.parametrize("how", ["inline", "upload"])
+@pytest.mark.usefixtures("submit")
+def test_an_image_that_is_sent_keeps_its_files_name(
+    store: Store,
+    tmp_path: Path,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LABELMILL_UPLOAD_STORE", str(tmp_path / "uploads"))
+    (tmp_path / "scan.png").write_bytes(b"an image")
+    wanted: dict[str, Any] = {"inline": False, "upload": False} | {how: True}
+    submit_one(
+        "q", text=None, image=tmp_path / "scan.png", run=None, top_k=None, wait=False,
+        as_json=False, **wanted,
+    )  # fmt: skip
+    job = store.job(capsys.readouterr().out.strip())
+    assert job is not None
+    image = job.payload["image"]
+    assert isinstance(image, dict)
+    assert image["name"] == "scan.png"
+    assert set(image) == {"name", {"inline": "base64", "upload": "uri"}[how]}
 
 
 def test_without_a_run_it_is_a_new_one(submit: Submit, tmp_path: Path) -> None:
