@@ -6,7 +6,6 @@ import json
 import sys
 from typing import Annotated
 
-import redis
 import typer
 from rich.console import Console
 
@@ -15,13 +14,12 @@ from db.settings import DatabaseSettings
 from db.store import ModelCounts, Store
 from producer import report
 from producer.contract.catalog import Catalog
-from producer.contract.queues import heartbeats, queue_depths
+from producer.contract.queues import heartbeats, open_broker, queue_depths
 from producer.contract.settings import BrokerSettings
 
 _stdout = Console()
 
 _SHOWN_RUNS = 5
-_ANSWER_SECONDS = 5
 
 
 def status(
@@ -34,7 +32,7 @@ def status(
       labelmill status --json | jq .queues.topics.waiting
     """
     settings = BrokerSettings()
-    broker = _broker(settings)
+    broker = open_broker(settings.broker_url)
     with Store.open(DatabaseSettings().database_url) as store:
         beats = heartbeats(broker)
         counts = store.counts()
@@ -77,12 +75,6 @@ def status(
         _stdout.print(f"[yellow]no worker serves[/] {', '.join(unserved)}, where jobs wait")
     if runs:
         _stdout.print(report.runs_table(runs))
-
-
-def _broker(settings: BrokerSettings) -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.broker_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
-    )
 
 
 def _queues(settings: BrokerSettings, store: Store, counts: dict[str, ModelCounts]) -> list[str]:

@@ -19,7 +19,7 @@ import redis
 from redis.lock import Lock
 
 from db.errors import ConfigurationError
-from producer.contract.queues import broker_errors
+from producer.contract.queues import broker_errors, open_broker
 from producer.publisher import Note, Publication, Publisher
 
 _LIFETIME_SECONDS = 30 * 24 * 3600
@@ -133,12 +133,9 @@ class Outbox:
 
 
 @contextmanager
-def outbox_of(broker_url: str, run: str, answer_seconds: float) -> Iterator[Outbox]:
+def outbox_of(broker_url: str, run: str) -> Iterator[Outbox]:
     """An outbox with connections of its own."""
-    broker = redis.Redis.from_url(
-        broker_url, socket_timeout=answer_seconds, socket_connect_timeout=answer_seconds
-    )
-    with broker, closing(Publisher(broker_url)) as publisher:
+    with open_broker(broker_url) as broker, closing(Publisher(broker_url)) as publisher:
         yield Outbox(broker, publisher, run)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import redis
 from rich.console import Console
 
 from db.errors import ConfigurationError, LabelmillError, SourceError
@@ -36,11 +34,13 @@ from producer.bulk.sources.columns import Chosen, Wishes, choose, require
 from producer.bulk.sources.opening import open_source
 from producer.bulk.submission import Submission
 from producer.bulk.tally import Tally
-from producer.bulk.target import ANSWER_SECONDS, warn_unserved
+from producer.bulk.target import warn_unserved
 from producer.bulk.views import View, ViewKind, view_of
+from producer.contract.queues import open_broker
 from producer.contract.settings import BrokerSettings
 from producer.contract.uploads import UploadStore
 from producer.ids import new_id
+from producer.pipes import quiet_pipe
 
 _SHOWN_REJECTS = 10
 
@@ -85,13 +85,13 @@ class Session:
             run, plan, sources, chosen = self._prepared(Runs(store.engine))
             tally = self.tally = Tally(run.id, run.model, total=_total(sources))
             url = BrokerSettings().broker_url
-            outbox = stack.enter_context(outbox_of(url, run.id, ANSWER_SECONDS))
+            outbox = stack.enter_context(outbox_of(url, run.id))
             stack.enter_context(outbox.held(self._view.say))
             reject = stack.enter_context(self._rejects())
             awaited = stack.enter_context(Awaited())
             warn_unserved(run.model, self._view.say)
             self._announce(run.id)
-            broker = stack.enter_context(_broker(url))
+            broker = stack.enter_context(open_broker(url))
             stack.enter_context(self._view)
             submission = Submission(
                 run=run,
@@ -261,18 +261,8 @@ class Session:
 
 def _print(line: str) -> None:
     """To standard output; that nobody reads it, as ``| head`` makes it, ends no submission."""
-    try:
+    with quiet_pipe():
         sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _broker(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS
-    )
 
 
 def _total(sources: list[Source]) -> int | None:

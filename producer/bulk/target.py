@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import redis
-
 from producer.bulk.sources.base import Kind
 from producer.contract.catalog import Catalog
-from producer.contract.queues import heartbeats
+from producer.contract.queues import heartbeats, open_broker
 from producer.contract.settings import BrokerSettings
-
-ANSWER_SECONDS = 5.0
 
 
 def kind_taken(model: str) -> Kind | None:
@@ -33,9 +29,6 @@ def warn_unserved(model: str, warn: Callable[[str], None]) -> None:
     Raises:
         BrokerUnavailable: Redis does not answer.
     """
-    url = BrokerSettings().broker_url
-    with redis.Redis.from_url(
-        url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS
-    ) as broker:
+    with open_broker(BrokerSettings().broker_url) as broker:
         if not any(model in beat["models"] for beat in heartbeats(broker)):
             warn(f"no worker serves {model} now: its jobs wait in Redis")

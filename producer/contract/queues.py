@@ -24,6 +24,7 @@ _PRIORITY_SEPARATOR = "\x06\x16"
 MAINTENANCE_QUEUE = "maintenance"
 
 _HEARTBEAT_PREFIX = "labelmill:worker:"
+_ANSWER_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,13 @@ class Heartbeat(TypedDict):
 def heartbeat_key(worker: str) -> str:
     """The key under which a worker says that it lives."""
     return f"{_HEARTBEAT_PREFIX}{worker}"
+
+
+def open_broker(url: str) -> redis.Redis:
+    """A client of Redis that gives up after five seconds without an answer."""
+    return redis.Redis.from_url(
+        url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+    )
 
 
 def queue_depths(broker: redis.Redis, queues: list[str]) -> dict[str, QueueDepth]:

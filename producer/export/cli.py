@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +28,7 @@ from producer.export.evaluation import source_rows
 from producer.export.join import Rows, joined
 from producer.export.output import Format, as_text, format_of, opened_output
 from producer.export.write import write_rows
+from producer.pipes import quiet_pipe
 
 _stdout = Console()
 _stderr = Console(stderr=True)
@@ -145,17 +143,6 @@ def results(
             count = write_rows(export, chosen or Format.CSV, output, spreadsheet=spreadsheet)
     if output is not None:
         _stderr.print(f"{count:,} rows written", highlight=False)
-
-
-@contextmanager
-def quiet_pipe() -> Iterator[None]:
-    """End quietly when nobody reads standard output any more, as ``| head`` makes it."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _records(

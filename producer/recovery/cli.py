@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-import redis
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -18,11 +17,10 @@ from rich.table import Table
 from db.errors import ConfigurationError, JobError, LabelmillError, ServiceUnavailable
 from db.settings import DatabaseSettings
 from db.store import Store
+from producer.contract.queues import open_broker
 from producer.contract.settings import BrokerSettings
 from producer.recovery.dead import DeadLetter, DeadLetters
 from producer.recovery.reconciler import Swept, reconciling
-
-_ANSWER_SECONDS = 5
 
 _stdout = Console()
 _stderr = Console(stderr=True)
@@ -187,12 +185,10 @@ def _each(
 
 @contextmanager
 def _letters() -> Iterator[tuple[DeadLetters, Store]]:
-    broker = redis.Redis.from_url(
-        BrokerSettings().broker_url,
-        socket_timeout=_ANSWER_SECONDS,
-        socket_connect_timeout=_ANSWER_SECONDS,
-    )
-    with broker, Store.open(DatabaseSettings().database_url) as store:
+    with (
+        open_broker(BrokerSettings().broker_url) as broker,
+        Store.open(DatabaseSettings().database_url) as store,
+    ):
         yield DeadLetters(broker, store), store
 
 

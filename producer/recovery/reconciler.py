@@ -23,6 +23,7 @@ import redis
 
 from db.ledger import Entry, Lane, Ledger, Position
 from db.store import Store
+from producer.contract.queues import open_broker
 from producer.publisher import Publication, Publisher
 from producer.recovery.marks import Marks
 from producer.recovery.whereabouts import Lookout, Whereabouts
@@ -34,7 +35,6 @@ _SENT_TOGETHER = 100  # jobs with their payloads, which may be images, in memory
 # later ones by the next sweep of the whole ledger.
 _LATE = timedelta(minutes=5)
 
-_ANSWER_SECONDS = 5
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -127,8 +127,9 @@ class Reconciler:
 @contextmanager
 def reconciling(broker_url: str, database_url: str, grace: float) -> Iterator[Reconciler]:
     """A reconciler with connections of its own."""
-    broker = redis.Redis.from_url(
-        broker_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
-    )
-    with broker, Store.open(database_url) as store, closing(Publisher(broker_url)) as publisher:
+    with (
+        open_broker(broker_url) as broker,
+        Store.open(database_url) as store,
+        closing(Publisher(broker_url)) as publisher,
+    ):
         yield Reconciler(broker, publisher, Ledger(store.engine), grace)

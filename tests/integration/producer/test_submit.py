@@ -365,7 +365,7 @@ def test_redis_being_away_for_long_ends_it_and_says_how_to_go_on(
 def test_a_lock_that_has_ended_meanwhile_is_taken_again_unless_somebody_was_there(
     broker: redis.Redis, redis_url: str
 ) -> None:
-    with outbox_of(redis_url, "r", 5) as outbox, outbox.held(print):
+    with outbox_of(redis_url, "r") as outbox, outbox.held(print):
         broker.delete("labelmill:run:r:lock")
         outbox._renewed = float("-inf")
         outbox.renew()
