@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy.engine import make_url
 
-from db.schema import upgrade
-from db.store import Store
-from embedded.postgres import PostgresServer
-from embedded.redis import RedisServer
+from labelmill.db.schema import upgrade
+from labelmill.db.store import Store
+from labelmill.local.postgres import PostgresServer
+from labelmill.local.redis import RedisServer
 from tests.support.worker import Workers
 
 _numbers = count(1)

@@ -20,11 +20,11 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from db.schema import upgrade
-from db.store import Store
-from embedded.postgres import PostgresServer
-from embedded.redis import RedisServer
-from producer.client import Client, NewJob
+from labelmill.db.schema import upgrade
+from labelmill.db.store import Store
+from labelmill.local.postgres import PostgresServer
+from labelmill.local.redis import RedisServer
+from labelmill.client.client import Client, NewJob
 from tests.support.counting import freeze_results, row_count, wait_until_nothing_is_left
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers

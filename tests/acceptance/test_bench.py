@@ -85,7 +85,7 @@ def test_memory_is_drawn_over_the_jobs(tmp_path: Path) -> None:
 
 
 def test_the_gpu_s_code_runs_without_one_and_says_so(tmp_path: Path) -> None:
-    done = run(tmp_path, "bench.gpu", "--device", "cpu", "--smoke", "--results", str(tmp_path))
+    done = run(tmp_path, "labelmill.bench.gpu", "--device", "cpu", "--smoke", "--results", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not measured on a GPU" in done.stdout
     assert {each["peer"] for each in report(tmp_path / "gpu.json")["measures"]} == {
@@ -171,8 +171,8 @@ def test_the_front_door_opens_without_torch(tmp_path: Path) -> None:
 
 
 def test_a_worker_s_packages_suffice_to_size_a_model(tmp_path: Path) -> None:
-    absent = ("psutil", "psycopg", "matplotlib", "ray", "sklearn", "embedded.postgres")
-    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import bench.sizing"
+    absent = ("psutil", "psycopg", "matplotlib", "ray", "sklearn", "labelmill.local.postgres")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import labelmill.bench.sizing"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
-from producer.client import Client
+from labelmill.client.client import Client
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, SCRIPTED_MODELS
 

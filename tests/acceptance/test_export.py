@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from db.store import Store
-from db.tables import Status
+from labelmill.db.store import Store
+from labelmill.core.result import Status
 from tests.support.worker import ROOT
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)

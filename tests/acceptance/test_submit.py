@@ -16,7 +16,7 @@ import psutil
 import pytest
 import redis
 
-from db.store import Store
+from labelmill.db.store import Store
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT
 

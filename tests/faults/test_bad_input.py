@@ -21,12 +21,12 @@ import redis
 import torch
 import transformers
 
-from db.schema import upgrade
-from db.store import Store
-from db.tables import Result
-from embedded.redis import RedisServer
-from producer.contract import message
-from producer.contract.job import parse_job
+from labelmill.db.schema import upgrade
+from labelmill.db.store import Store
+from labelmill.db.tables import Result
+from labelmill.local.redis import RedisServer
+from labelmill.broker import message
+from labelmill.core.job import parse_job
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 from tests.support.images import encoded, picture, turned
 from tests.support.waiting import wait_for

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from db.schema import upgrade
-from embedded.postgres import PostgresServer
-from producer.client import NewJob
-from producer.contract.queues import heartbeat_key
+from labelmill.db.schema import upgrade
+from labelmill.local.postgres import PostgresServer
+from labelmill.client.client import NewJob
+from labelmill.broker.heartbeat import heartbeat_key
 from tests.support.counting import (
     depth,
     freeze_results,

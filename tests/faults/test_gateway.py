@@ -16,12 +16,12 @@ import psutil
 import pytest
 import redis
 
-from db.schema import upgrade
-from db.store import Store
-from embedded.postgres import PostgresServer
-from embedded.process import free_port
-from embedded.redis import RedisServer
-from producer.recovery.reconciler import reconciling
+from labelmill.db.schema import upgrade
+from labelmill.db.store import Store
+from labelmill.local.postgres import PostgresServer
+from labelmill.local.process import free_port
+from labelmill.local.redis import RedisServer
+from labelmill.recovery.reconciler import reconciling
 from tests.support.gateway import serving, settings_for
 from tests.support.waiting import wait_for
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import redis
 
-from embedded.redis import RedisServer
-from producer.client import NewJob
-from producer.contract.queues import QueueKeys, queue_depths
+from labelmill.local.redis import RedisServer
+from labelmill.client.client import NewJob
+from labelmill.broker.queues import QueueKeys, queue_depths
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
-from worker.leases import Leases
+from labelmill.broker.leases import Leases
 
 LEASE_SECONDS = 2.0
 

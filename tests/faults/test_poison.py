@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.client import NewJob
-from producer.contract.queues import QueueKeys
+from labelmill.client.client import NewJob
+from labelmill.broker.queues import QueueKeys
 from tests.support.counting import (
     depth,
     freeze_results,

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from producer.client import Client, NewJob
+from labelmill.client.client import Client, NewJob
 from tests.support.counting import (
     depth,
     freeze_results,

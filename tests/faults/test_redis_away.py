@@ -11,10 +11,10 @@ import celery
 import pytest
 import redis
 
-from db.errors import BrokerUnavailable
-from embedded.redis import RedisServer
-from producer.client import Client, NewJob
-from producer.contract.queues import heartbeat_key
+from labelmill.core.errors import BrokerUnavailable
+from labelmill.local.redis import RedisServer
+from labelmill.client.client import Client, NewJob
+from labelmill.broker.heartbeat import heartbeat_key
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -25,7 +25,7 @@ from tests.support.counting import (
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 from tests.support.worker import WorkerProcess, Workers
-from worker.leases import Leases
+from labelmill.broker.leases import Leases
 
 LOADING = b"-LOADING Redis is loading the dataset in memory\r\n"
 

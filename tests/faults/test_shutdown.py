@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.client import NewJob
+from labelmill.client.client import NewJob
 from tests.support.counting import (
     depth,
     freeze_results,

@@ -11,9 +11,9 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from db.store import Store
-from producer.bulk.ids import row_id
-from producer.contract import message
+from labelmill.db.store import Store
+from labelmill.sources.ids import row_id
+from labelmill.broker import message
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 

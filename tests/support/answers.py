@@ -13,14 +13,14 @@ import pytest
 import torch
 import transformers
 
-from db.errors import JobError
-from db.tables import LabelScore
-from producer.contract.catalog import ModelSpec
-from producer.contract.job import Job, parse_job
-from worker.engines import Engine
-from worker.engines.image import ImageEngine
-from worker.engines.text import TextEngine
-from worker.images.fetch import ImageFetcher
+from labelmill.core.errors import JobError
+from labelmill.core.result import LabelScore
+from labelmill.core.catalog import ModelSpec
+from labelmill.core.job import Job, parse_job
+from labelmill.engines import Engine
+from labelmill.engines.image import ImageEngine
+from labelmill.engines.text import TextEngine
+from labelmill.images.fetch import ImageFetcher
 
 #: How close a score has to be to the pipeline's, in single precision.
 TOLERANCE = 1e-5

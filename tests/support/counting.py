@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import redis
 from sqlalchemy import text
 
-from db.store import Store
-from db.tables import Result
-from producer.client import Client
-from producer.contract.queues import QueueKeys, queue_depths
+from labelmill.db.store import Store
+from labelmill.db.tables import Result
+from labelmill.client.client import Client
+from labelmill.broker.queues import QueueKeys, queue_depths
 from tests.support.waiting import wait_for
 
 _FROZEN_SQLITE = """

@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from db.errors import JobError
-from db.tables import LabelScore
-from producer.contract.job import Job
-from worker.engines import Engine
+from labelmill.core.errors import JobError
+from labelmill.core.result import LabelScore
+from labelmill.core.job import Job
+from labelmill.engines import Engine
 
 _LOOK_AGAIN_S = 0.005
 

@@ -32,14 +32,14 @@ class Point(NamedTuple):
 
 
 POINTS = {
-    "take": Point("worker.leases.leases:Leases.take", after=True),
+    "take": Point("labelmill.broker.leases.leases:Leases.take", after=True),
     "prepare": Point("tests.support.engines:ScriptedEngine.prepare"),
     "forward": Point("tests.support.engines:ScriptedEngine.forward"),
     "forward-done": Point("tests.support.engines:ScriptedEngine.forward", after=True),
-    "commit": Point("db.store:Store.write_results"),
-    "inserted": Point("db.store:insert_missing", after=True),
-    "committed": Point("db.store:Store.write_results", after=True),
-    "acknowledged": Point("worker.leases.leases:Leases.ack", after=True),
+    "commit": Point("labelmill.db.store:Store.write_results"),
+    "inserted": Point("labelmill.db.store:insert_missing", after=True),
+    "committed": Point("labelmill.db.store:Store.write_results", after=True),
+    "acknowledged": Point("labelmill.broker.leases.leases:Leases.ack", after=True),
 }
 
 
@@ -88,7 +88,7 @@ def shift_clock(seconds: float) -> None:
 def lead_the_web_to(port: int) -> None:
     """Make this process find every web host on a port of this machine."""
     from tests.support.web import FakeNetwork
-    from worker.images.web import fetch
+    from labelmill.images.web import fetch
 
     class Everywhere(FakeNetwork):
         def __init__(self) -> None:
@@ -107,7 +107,7 @@ def main() -> None:
         lead_the_web_to(int(argument))
     else:
         kill_at(argument)
-    from labelmill import main as labelmill
+    from labelmill.cli.main import main as labelmill
 
     labelmill()
 

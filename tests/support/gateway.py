@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from producer.gateway.server import Server
-from producer.gateway.settings import GatewaySettings
+from labelmill.gateway.server import Server
+from labelmill.gateway.settings import GatewaySettings
 from tests.support.waiting import wait_for
 
 MODELS = """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from producer.contract.job import Job, parse_job
+from labelmill.core.job import Job, parse_job
 
 #: The EXIF tag that says how a camera was held.
 ORIENTATION = 0x0112

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from producer.bulk.rows import Reject, Row
-from producer.bulk.sources.base import Format, Source
-from producer.bulk.sources.columns import Wishes, choose
-from producer.bulk.sources.opening import open_source
+from labelmill.sources.rows import Reject, Row
+from labelmill.sources.base import Format, Source
+from labelmill.sources.columns import Wishes, choose
+from labelmill.sources.opening import open_source
 
 
 def opened(path: Path | str, **form: Any) -> Source:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.images.web.network import Deadline, Network
+from labelmill.images.web.network import Deadline, Network
 
 #: What a server says to the head of a request, a piece at a time.
 Handler = Callable[[str], Iterable[bytes]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import redis
 
-from producer.client import Client
-from producer.contract.queues import heartbeat_key
+from labelmill.client.client import Client
+from labelmill.broker.heartbeat import heartbeat_key
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from db.errors import ErrorCode
-from labelmill import COMMANDS, command
-from producer.contract.catalog import ModelSpec
-from producer.gateway.app import create_app
-from producer.gateway.settings import GatewaySettings
-from worker.settings import WorkerSettings
+from labelmill.core.errors import ErrorCode
+from labelmill.cli.main import COMMANDS, command
+from labelmill.core.catalog import ModelSpec
+from labelmill.gateway.app import create_app
+from labelmill.gateway.settings import GatewaySettings
+from labelmill.worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

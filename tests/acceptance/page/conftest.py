@@ -21,9 +21,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from db.schema import upgrade
-from embedded.process import free_port
-from embedded.redis import RedisServer
+from labelmill.db.schema import upgrade
+from labelmill.local.process import free_port
+from labelmill.local.redis import RedisServer
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, WorkerProcess, Workers
 

@@ -11,11 +11,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from db import schema
-from db.database import create_database_engine
-from db.errors import DatabaseUnavailable, SchemaOutOfDate
-from db.store import Store
-from db.tables import Base
+from labelmill.db import schema
+from labelmill.db.database import create_database_engine
+from labelmill.core.errors import DatabaseUnavailable, SchemaOutOfDate
+from labelmill.db.store import Store
+from labelmill.db.tables import Base
 
 
 def set_revision(engine: Engine, revision: str) -> None:

@@ -18,11 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db.errors import DatabaseUnavailable, SchemaOutOfDate
-from db.rows import JobRow, ResultRow, storable_text
-from db.store import ModelCounts, RunProgress, Store
-from db.tables import MAX_ID_LENGTH, JsonValue, LabelScore, Status
-from embedded.postgres import PostgresServer
+from labelmill.core.errors import DatabaseUnavailable, SchemaOutOfDate
+from labelmill.db.rows import JobRow, ResultRow, storable_text
+from labelmill.db.store import ModelCounts, RunProgress, Store
+from labelmill.core.ids import MAX_ID_LENGTH
+from labelmill.core.json import JsonValue
+from labelmill.core.result import LabelScore, Status
+from labelmill.local.postgres import PostgresServer
 
 NOON = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 SCORES: list[LabelScore] = [

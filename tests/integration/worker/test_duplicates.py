@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import redis
 
-from producer.contract import message
-from producer.contract.job import parse_job
-from producer.contract.queues import queue_depths
+from labelmill.broker import message
+from labelmill.core.job import parse_job
+from labelmill.broker.queues import queue_depths
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.contract.uploads import UploadStore
+from labelmill.media.uploads import UploadStore
 from tests.support.waiting import wait_for
 from tests.support.web import WebServer, reply
 from tests.support.worker import ROOT, SCRIPTED_MODELS, Workers

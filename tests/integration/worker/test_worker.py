@@ -12,9 +12,9 @@ import celery
 import pytest
 import redis
 
-from db.tables import Result
-from producer.client import Client, NewJob
-from producer.contract.queues import QueueKeys, queue_depths
+from labelmill.db.tables import Result
+from labelmill.client.client import Client, NewJob
+from labelmill.broker.queues import QueueKeys, queue_depths
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
@@ -327,7 +327,7 @@ def test_an_old_schema_is_refused(workers: Workers, tmp_path: Path) -> None:
 
 def test_the_client_needs_no_torch() -> None:
     code = (
-        "import sys, labelmill, producer.client;"
+        "import sys, labelmill, labelmill.client.client;"
         "sys.exit(bool({'torch', 'transformers', 'PIL'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

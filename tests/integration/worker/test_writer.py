@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import event, text
 from tenacity import RetryError
 
-from db import database
-from db.rows import ResultRow
-from db.store import Store
-from db.tables import Status
+from labelmill.db import database
+from labelmill.db.rows import ResultRow
+from labelmill.db.store import Store
+from labelmill.core.result import Status
 from tests.support.waiting import wait_for
-from worker.stages.writer import RowWriter
+from labelmill.worker.writer import RowWriter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.errors import BenchmarkError
-from bench.memory import growth
-from bench.peers import Answers, agreement, check_same, largest_difference
-from bench.sizing import suggested_group_size
-from bench.turns import take_turns
+from labelmill.bench.errors import BenchmarkError
+from labelmill.bench.memory import growth
+from labelmill.bench.peers import Answers, agreement, check_same, largest_difference
+from labelmill.bench.sizing import suggested_group_size
+from labelmill.bench.turns import take_turns
 
 
 def answers(*scores: float) -> Answers:

@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench import inputs, vocabulary
-from db.errors import SourceError
+from labelmill.bench import inputs, vocabulary
+from labelmill.core.errors import SourceError
 
 
 def lengths(texts: list[str]) -> list[int]:

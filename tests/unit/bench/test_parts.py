@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench import ray_data
-from bench.__main__ import _MODULES, Part, app
-from bench.gpu import app as gpu
-from bench.options import Options
-from db.errors import ConfigurationError
+from labelmill.bench import ray_data
+from labelmill.bench.__main__ import _MODULES, Part, app
+from labelmill.bench.gpu import app as gpu
+from labelmill.bench.options import Options
+from labelmill.core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("part", Part)

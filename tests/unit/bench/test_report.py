@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import plot
-from bench.report import Curve, Measure, Report, as_table
-from db.errors import ConfigurationError
+from labelmill.bench import plot
+from labelmill.bench.report import Curve, Measure, Report, as_table
+from labelmill.core.errors import ConfigurationError
 
 
 def printed(*measures: Measure) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.cursor import Cursor
+from labelmill.db.cursor import Cursor
 
 
 @given(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from db import database
-from db.database import create_database_engine, for_writing
-from db.errors import ConfigurationError
+from labelmill.db import database
+from labelmill.db.database import create_database_engine, for_writing
+from labelmill.core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from db.tables import Result, Status
+from labelmill.db.tables import Result
+from labelmill.core.result import Status
 
 
 def test_a_result_shows_what_it_is() -> None:

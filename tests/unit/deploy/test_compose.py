@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from worker.settings import WorkerSettings
+from labelmill.worker.settings import WorkerSettings
 
 Check = Callable[[Sequence[str]], None]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from producer.contract.catalog import Catalog
-from producer.gateway.settings import GatewaySettings
-from worker.settings import WorkerSettings
+from labelmill.core.catalog import Catalog
+from labelmill.gateway.settings import GatewaySettings
+from labelmill.worker.settings import WorkerSettings
 
 Check = Callable[[Sequence[str]], None]
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from celery.worker import state as celery_state
 
-from worker.settings import WorkerSettings
-from worker.stages.stopwatch import Stopwatch
-from worker.watchdog import Watchdog
+from labelmill.worker.settings import WorkerSettings
+from labelmill.worker.stopwatch import Stopwatch
+from labelmill.worker.watchdog import Watchdog
 
 
 @dataclass

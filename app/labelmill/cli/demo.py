@@ -1,0 +1,215 @@
+"""``labelmill demo``: the whole way, on held-out input, in one command."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from labelmill.db.store import Store
+from labelmill.db.tables import Result
+from labelmill.local.postgres import PostgresServer
+from labelmill.local.stack import Stack
+from labelmill.client.client import Client, NewJob
+
+_FOLDER = Path(__file__).parent
+_DATA = _FOLDER / "data"
+_SHOWN = 6
+_LOOK_AGAIN_S = 0.05
+
+_console = Console()
+
+
+class Database(StrEnum):
+    """Where the demo writes its results."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Inputs that a model has not seen in training, and what they are."""
+
+    model: str
+    jobs: list[NewJob]
+    truth: dict[str, str]
+    shown: dict[str, str]
+
+
+def demo(
+    database: Annotated[Database, typer.Option(help="The results database.")] = Database.SQLITE,
+    workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
+) -> None:
+    """Label a few hundred held-out texts and images, and show what came out.
+
+    It starts its own Redis, database and worker, and ends them afterwards.
+
+    Example:
+
+      labelmill demo --database postgresql --workers 2
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="labelmill-demo-") as folder,
+        _database(database, Path(folder)) as url,
+    ):
+        stack = Stack(
+            Path(folder),
+            database_url=url,
+            models_file=_FOLDER / "models.toml",
+            image_root=_DATA,
+            workers=workers,
+            appendonly=False,
+        )
+        with _console.status("starting Redis, the database and the worker …"):
+            stack.start()
+        try:
+            complete = _run(stack, url)
+        finally:
+            stack.stop()
+    if not complete:
+        _console.print("[red]not every job has its row[/]")
+        sys.exit(1)
+
+
+def _run(stack: Stack, url: str) -> bool:
+    """Submit, follow, show; whether every job has its row."""
+    sets = [_texts(), _digits()]
+    began = time.monotonic()
+    with Client(stack.settings["LABELMILL_BROKER_URL"], url) as client:
+        runs = {each.model: client.submit_many(each.model, each.jobs).run for each in sets}
+    with Store.open(url) as store:
+        _follow(store, runs)
+        seconds = time.monotonic() - began
+        found = {model: list(store.iter_results(run_id=run)) for model, run in runs.items()}
+    for each in sets:
+        _show_samples(each, found[each.model])
+    _show_summary(sets, found)
+    jobs = sum(len(results) for results in found.values())
+    _console.print(
+        f"\n{jobs} jobs in {seconds:.1f} s, {jobs / seconds:,.0f} jobs/s from submit to row, "
+        f"{len(stack.worker_names)} worker(s)\n\n"
+        "[bold]Try next[/]\n"
+        "  source .venv/bin/activate\n"
+        "  labelmill up --models topics,digits   # a Labelmill of your own, until Ctrl-C\n"
+        "and in another terminal\n"
+        '  labelmill submit topics --text "Where is my parcel?" --wait\n'
+        "  labelmill status\n"
+        "  labelmill results\n"
+        "From here to your own models: docs/quickstart.md"
+    )
+    return jobs == sum(len(each.jobs) for each in sets)
+
+
+def _texts() -> HeldOut:
+    rows = _rows(_DATA / "topics_heldout.csv")
+    return HeldOut(
+        "topics",
+        [NewJob(id=row["id"], text=row["text"]) for row in rows],
+        {row["id"]: row["label"] for row in rows},
+        {row["id"]: row["text"] for row in rows},
+    )
+
+
+def _digits() -> HeldOut:
+    rows = _rows(_DATA / "digits.csv")
+    return HeldOut(
+        "digits",
+        [NewJob(id=row["id"], image=row["image"]) for row in rows],
+        {row["id"]: row["label"] for row in rows},
+        {row["id"]: row["image"] for row in rows},
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _follow(store: Store, runs: dict[str, str]) -> None:
+    columns = (
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_console) as progress:
+        bars = {model: progress.add_task(model, total=None) for model in runs}
+        left = set(runs)
+        while left:
+            for model in list(left):
+                state = store.run_progress(runs[model])
+                if state is not None:
+                    progress.update(bars[model], total=state.submitted, completed=state.finished)
+                    if state.finished >= state.submitted:
+                        left.remove(model)
+            time.sleep(_LOOK_AGAIN_S)
+
+
+def _show_samples(held_out: HeldOut, results: list[Result]) -> None:
+    wrong = [each for each in results if each.label != held_out.truth[each.id]]
+    right = [each for each in results if each.label == held_out.truth[each.id]]
+    step = max(1, len(right) // _SHOWN)
+    table = Table(
+        title=f"\n{held_out.model}: some of the rows, the last one a mistake",
+        title_justify="left",
+        header_style="bold",
+    )
+    room = max(20, min(60, _console.width - 53))  # what the other columns and lines leave
+    table.add_column("input", no_wrap=True, overflow="ellipsis", max_width=room)
+    for name, width in (("it is", 9), ("label", 9), ("score", 5), ("runner-up", 14)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    for each in right[::step][: _SHOWN - 1] + wrong[:1]:
+        second = each.scores[1] if each.scores else {"label": "", "score": 0.0}
+        table.add_row(
+            escape(held_out.shown[each.id]),
+            held_out.truth[each.id],
+            f"[{'green' if each in right else 'red'}]{each.label}[/]",
+            f"{each.score or 0:.2f}",
+            f"{second['label']} {second['score']:.2f}",
+        )
+    _console.print(table)
+
+
+def _show_summary(sets: list[HeldOut], found: dict[str, list[Result]]) -> None:
+    table = Table(title="\nheld-out input", title_justify="left", header_style="bold")
+    for name in ("model", "jobs", "rows", "failed", "accuracy", "groups", "largest", "mean size"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for each in sets:
+        results = found[each.model]
+        right = sum(result.label == each.truth[result.id] for result in results)
+        # Each row says how many shared its forward pass.
+        groups = sum(1 / result.group_size for result in results if result.group_size)
+        table.add_row(
+            each.model,
+            str(len(each.jobs)),
+            str(len(results)),
+            str(sum(result.error_code is not None for result in results)),
+            f"{right / max(1, len(results)):.1%}",
+            f"{groups:.0f}",
+            str(max((result.group_size for result in results), default=0)),
+            f"{len(results) / max(1.0, groups):.0f}",
+        )
+    _console.print(table)
+
+
+@contextmanager
+def _database(kind: Database, folder: Path) -> Iterator[str]:
+    if kind is Database.SQLITE:
+        yield f"sqlite:///{folder / 'labelmill.db'}"
+        return
+    with PostgresServer() as server:
+        yield server.url

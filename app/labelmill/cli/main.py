@@ -1,0 +1,179 @@
+"""The front door: one command, its subcommands from the rooms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
+
+from labelmill.core.errors import ConfigurationError, LabelmillError, ServiceUnavailable
+from labelmill.core.errors import EmbeddedServerError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+EXIT_INTERRUPTED = 130
+
+
+class Place(NamedTuple):
+    """Where a command or a group of them is, and what the list of commands says of it."""
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Place] = {
+    "demo": Place(
+        "labelmill.cli.demo",
+        "demo",
+        "Label a few hundred held-out texts and images, and show what came out.",
+    ),
+    "up": Place(
+        "labelmill.cli.up",
+        "up",
+        "Run Redis, a SQLite database, a worker, the reconciler and the gateway until Ctrl-C.",
+    ),
+    "worker": Place(
+        "labelmill.cli.worker",
+        "worker",
+        "Run a worker: take groups of jobs, run the models, write the rows.",
+    ),
+    "serve": Place("labelmill.cli.serve", "serve", "Serve the HTTP API and the page."),
+    "submit": Place(
+        "labelmill.cli.submit",
+        "submit",
+        "Submit one job, or many from files, folders and streams of any size.",
+    ),
+    "status": Place("labelmill.cli.status", "status", "Show queues, workers and the newest runs."),
+    "results": Place("labelmill.cli.results", "results", "Show or export results."),
+    "evaluate": Place(
+        "labelmill.cli.evaluate",
+        "evaluate_run",
+        "Hold a run's labels against the right ones: accuracy, precision, recall, F1, confusion.",
+    ),
+    "webhook": Place(
+        "labelmill.cli.webhook",
+        "webhook",
+        "POST finished jobs to LABELMILL_WEBHOOK_URL, signed with LABELMILL_WEBHOOK_SECRET.",
+    ),
+    "health": Place(
+        "labelmill.cli.worker",
+        "health",
+        "Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.",
+    ),
+    "reconcile": Place(
+        "labelmill.cli.recovery",
+        "reconcile",
+        "Find the jobs that Redis has lost, and send each of them again.",
+    ),
+    "bench": Place(
+        "labelmill.cli.bench",
+        "bench",
+        "Measure a model of models.toml here, against transformers.pipeline, and size its groups.",
+    ),
+    "dead": Place(
+        "labelmill.cli.recovery",
+        "dead",
+        "Dead letters: jobs that ended their worker each time.",
+    ),
+    "token": Place(
+        "labelmill.cli.serve",
+        "token",
+        "Tokens of the gateway: who may submit and read.",
+    ),
+    "db": Place("labelmill.cli.db", "app", "The results database and its version."),
+}
+
+
+# Any stands for the classes of click, of which newer versions of typer bring their own.
+class FrontDoor(TyperGroup):
+    """Imports a room when one of its commands is run: all together take seconds to import."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order in which they are listed."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """What is listed of a command; what is run comes from :meth:`resolve_command`."""
+        place = COMMANDS.get(cmd_name)
+        return place and TyperCommand(cmd_name, help=place.summary)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments begin with, out of its room."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and command(listed.name or ""), rest
+
+
+@cache
+def command(name: str) -> Any:
+    """One of :data:`COMMANDS`, imported."""
+    place = COMMANDS[name]
+    found: Any = getattr(import_module(place.module), place.name)
+    alone = _typer()
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
+
+
+def _typer(cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
+    return typer.Typer(
+        cls=cls,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+
+
+app = _typer(FrontDoor)
+
+
+@app.callback(invoke_without_command=True)
+def labelmill(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Hugging Face classifiers behind a queue: exactly one row a job.
+
+    Settings come from the environment (LABELMILL_BROKER_URL, LABELMILL_DATABASE_URL, …) and from
+    models.toml. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 Redis or the database
+    away, 4 done but for rows that were rejected, 130 interrupted.
+    """
+    if show_version:
+        typer.echo(version("labelmill"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one line and an exit code."""
+    try:
+        app(prog_name="labelmill")
+    except (LabelmillError, EmbeddedServerError) as error:
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        sys.exit(_exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, ConfigurationError):
+        return EXIT_USAGE
+    if isinstance(error, ServiceUnavailable):
+        return EXIT_UNAVAILABLE
+    return EXIT_FAILURE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""The commands of those who look after jobs that were lost or that died."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from labelmill.core.errors import ConfigurationError, JobError, LabelmillError, ServiceUnavailable
+from labelmill.core.settings import DatabaseSettings
+from labelmill.db.store import Store
+from labelmill.broker.connection import open_broker
+from labelmill.core.settings import BrokerSettings
+from labelmill.recovery.dead import DeadLetter, DeadLetters
+from labelmill.recovery.reconciler import Swept, reconciling
+
+_stdout = Console()
+_stderr = Console(stderr=True)
+
+dead = typer.Typer(
+    name="dead", help="Dead letters: jobs that ended their worker each time.", no_args_is_help=True
+)
+
+Ids = Annotated[
+    list[str] | None, typer.Argument(help="The ids of the jobs that died.", show_default=False)
+]
+Model = Annotated[str | None, typer.Option(help="Those of this model.")]
+Everything = Annotated[bool, typer.Option("--all", help="Those of all models.")]
+Json = Annotated[bool, typer.Option("--json", help="A JSON object each.")]
+
+
+def reconcile(
+    every: Annotated[
+        float | None, typer.Option(help="Again and again, with so many seconds in between.")
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(help="Seconds in which a job is not lost; by default the setting's."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object a sweep.")] = False,
+) -> None:
+    """Find the jobs that Redis has lost, and send each of them again.
+
+    It is safe to run at any time and in several places at once.
+
+    Examples:
+
+      labelmill reconcile
+
+      labelmill reconcile --every 60
+    """
+    if (every is not None and every <= 0) or (grace is not None and grace <= 0):
+        raise ConfigurationError("--every and --grace are more than 0 seconds")
+    settings = BrokerSettings()
+    with reconciling(
+        settings.broker_url,
+        DatabaseSettings().database_url,
+        settings.reconcile_grace if grace is None else grace,
+    ) as reconciler:
+        while True:
+            try:
+                _print_swept(reconciler.sweep(), as_json=as_json)
+            except ServiceUnavailable as error:
+                if every is None:
+                    raise
+                _stderr.print(f"[yellow]{escape(str(error))}[/]", highlight=False)
+            if every is None:
+                return
+            time.sleep(every)
+
+
+@dead.command("list")
+def list_letters(model: Model = None, as_json: Json = False) -> None:
+    """Show the dead letters, the newest first; never what is in them.
+
+    Example: labelmill dead list --model topics
+    """
+    with _letters() as (letters, store):
+        described = (
+            _described(letter, store)
+            for queue in _queues(letters, model)
+            for letter in letters.of(queue)
+        )
+        if as_json:
+            for each in described:
+                _print_json(each)
+        else:
+            _print_table(described)
+
+
+@dead.command()
+def show(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the job that died.")],
+    payload: Annotated[
+        bool, typer.Option("--payload", help="Its text or image too, which may be private.")
+    ] = False,
+) -> None:
+    """Show one dead letter as a JSON object.
+
+    Example: labelmill dead show 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11 --payload
+    """
+    with _letters() as (letters, store):
+        [letter] = _chosen(letters, [job_id], None, everything=False)
+        content = letter.content
+        shown = _described(letter, store)
+        if payload:
+            shown["payload"] = content.job.to_kwargs() if content.job else None
+            shown["unreadable"] = content.error.message if content.error else None
+        _print_json(shown)
+
+
+@dead.command()
+def replay(
+    ids: Ids = None, model: Model = None, everything: Everything = False, as_json: Json = False
+) -> None:
+    """Put the jobs of dead letters back into their queues, each as a new job.
+
+    The old job's row says that it was poisoned, and stays. The new one has an id of its own: that
+    of the old one with :replay1.
+
+    Examples:
+
+      labelmill dead replay 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11
+
+      labelmill dead replay --model topics
+    """
+
+    def replay_one(letters: DeadLetters, letter: DeadLetter) -> dict[str, Any]:
+        try:
+            done = letters.replay(letter)
+        except JobError as error:
+            return {"replayed_as": None, "error": error.message}
+        return {"replayed_as": letter.replay_id if done else None}
+
+    _each(ids, model, everything, replay_one, "replayed_as", "replayed", as_json=as_json)
+
+
+@dead.command()
+def drop(
+    ids: Ids = None, model: Model = None, everything: Everything = False, as_json: Json = False
+) -> None:
+    """Take dead letters off the list for good; the rows of their jobs stay.
+
+    Example: labelmill dead drop --all
+    """
+
+    def drop_one(letters: DeadLetters, letter: DeadLetter) -> dict[str, Any]:
+        return {"dropped": letters.drop(letter)}
+
+    _each(ids, model, everything, drop_one, "dropped", "dropped", as_json=as_json)
+
+
+def _each(
+    ids: list[str] | None,
+    model: str | None,
+    everything: bool,
+    act: Callable[[DeadLetters, DeadLetter], dict[str, Any]],
+    key: str,
+    word: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Do something with each chosen letter, and tell what became of it."""
+    done = left = 0
+    with _letters() as (letters, _):
+        for letter in _chosen(letters, ids or [], model, everything=everything):
+            outcome = act(letters, letter)
+            done, left = done + bool(outcome[key]), left + (not outcome[key])
+            if as_json:
+                _print_json({"id": letter.id, "model": letter.queue} | outcome)
+            elif "error" in outcome:
+                _stderr.print(f"{letter.id}: {outcome['error']}", markup=False, highlight=False)
+    _stderr.print(f"{done:,} {word}, {left:,} left alone", highlight=False)
+    if left:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _letters() -> Iterator[tuple[DeadLetters, Store]]:
+    with (
+        open_broker(BrokerSettings().broker_url) as broker,
+        Store.open(DatabaseSettings().database_url) as store,
+    ):
+        yield DeadLetters(broker, store), store
+
+
+def _queues(letters: DeadLetters, model: str | None) -> list[str]:
+    return letters.queues() if model is None else [model]
+
+
+def _chosen(
+    letters: DeadLetters, ids: list[str], model: str | None, *, everything: bool
+) -> Iterator[DeadLetter]:
+    """The letters that the options name.
+
+    Raises:
+        ConfigurationError: they name none, or in two ways.
+        LabelmillError: there is no letter of an id.
+    """
+    if sum((bool(ids), model is not None, everything)) != 1:
+        raise ConfigurationError("give ids, --model or --all; see --help")
+    missing = set(ids)
+    for queue in _queues(letters, model):
+        for letter in letters.of(queue):
+            if not ids or letter.id in missing:
+                missing.discard(letter.id)
+                yield letter
+    if missing:
+        raise LabelmillError(
+            f"no dead letter of {', '.join(sorted(missing))}; see labelmill dead list"
+        )
+
+
+def _described(letter: DeadLetter, store: Store) -> dict[str, Any]:
+    """What can be said of a letter without what is in it."""
+    row, again = store.result(letter.id), store.job(letter.replay_id)
+    job, enqueued_at = letter.content.job, letter.content.enqueued_at
+    return {
+        "id": letter.id,
+        "model": letter.queue,
+        "kind": None if job is None else "image" if job.image else "text",
+        "bytes": len(letter.raw),
+        "run": job.run if job else None,
+        "enqueued_at": enqueued_at.isoformat() if enqueued_at else None,
+        "died_at": row.finished_at.isoformat() if row else None,
+        "attempts": row.attempt if row else None,
+        "worker": row.worker if row else None,
+        "replayed_as": letter.replay_id if again else None,
+    }
+
+
+def _print_swept(swept: Swept, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"looked_at": swept.looked_at, "sent": swept.sent})
+    else:
+        typer.echo(f"looked at {swept.looked_at:,} jobs, sent {swept.sent:,} again")
+
+
+def _print_table(described: Iterator[dict[str, Any]]) -> None:
+    table = Table(header_style="bold")
+    table.add_column("job", overflow="fold")
+    for name in ("model", "kind", "died", "worker", "replayed as"):
+        table.add_column(name, overflow="fold")
+    for each in described:
+        table.add_row(
+            escape(each["id"]),
+            escape(each["model"]),
+            each["kind"] or "unreadable",
+            (each["died_at"] or "")[:16].replace("T", " "),
+            escape(each["worker"] or ""),
+            escape(each["replayed_as"] or ""),
+        )
+    if table.row_count:
+        _stdout.print(table)
+    else:
+        _stderr.print("no dead letters")
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,86 @@
+"""The command `labelmill status`: queues, workers and runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from labelmill.db.ledger import Ledger
+from labelmill.core.settings import DatabaseSettings
+from labelmill.db.store import ModelCounts, Store
+from labelmill.cli import report
+from labelmill.core.catalog import Catalog
+from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.connection import open_broker
+from labelmill.broker.queues import queue_depths
+from labelmill.core.settings import BrokerSettings
+
+_stdout = Console()
+
+_SHOWN_RUNS = 5
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show queues, workers and the newest runs.
+
+    Example:
+
+      labelmill status --json | jq .queues.topics.waiting
+    """
+    settings = BrokerSettings()
+    broker = open_broker(settings.broker_url)
+    with Store.open(DatabaseSettings().database_url) as store:
+        beats = heartbeats(broker)
+        counts = store.counts()
+        depths = queue_depths(broker, _queues(settings, store, counts))
+        runs = [
+            (run, progress)
+            for run in store.runs(_SHOWN_RUNS)
+            if (progress := store.run_progress(run.id))
+        ]
+    served = {model for beat in beats for model in beat["models"]}
+    if as_json:
+        body = {
+            "queues": {
+                queue: {
+                    **depth,
+                    "served": queue in served,
+                    "succeeded": counts.get(queue, ModelCounts()).succeeded,
+                    "failed": counts.get(queue, ModelCounts()).failed,
+                }
+                for queue, depth in depths.items()
+            },
+            "workers": beats,
+            "runs": {
+                run.id: {
+                    "model": run.model,
+                    "source": run.source,
+                    "submitted": p.submitted,
+                    "succeeded": p.succeeded,
+                    "failed": p.failed,
+                }
+                for run, p in runs
+            },
+        }
+        sys.stdout.write(json.dumps(body) + "\n")
+        return
+    _stdout.print(report.queues_table(depths, counts))
+    _stdout.print(report.workers_table(beats) if beats else "[yellow]no worker is running[/]")
+    unserved = [name for name, depth in depths.items() if depth["waiting"] and name not in served]
+    if beats and unserved:
+        _stdout.print(f"[yellow]no worker serves[/] {', '.join(unserved)}, where jobs wait")
+    if runs:
+        _stdout.print(report.runs_table(runs))
+
+
+def _queues(settings: BrokerSettings, store: Store, counts: dict[str, ModelCounts]) -> list[str]:
+    """Those of models.toml, then all others that jobs were sent to or came out of."""
+    named = list(Catalog.load(settings.models_file)) if settings.models_file.is_file() else []
+    sent_to = (lane.model for lane in Ledger(store.engine).lanes())
+    return list(dict.fromkeys([*named, *counts, *sent_to]))

@@ -1,0 +1,217 @@
+"""The command ``labelmill submit``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from labelmill.core.errors import ConfigurationError
+from labelmill.sources.plan import Plan, absolute
+from labelmill.bulk.session import Session, Wanted
+from labelmill.core.settings import ImageSettings
+from labelmill.cli.single import submit_one
+from labelmill.sources.base import Format, Kind
+from labelmill.sources.columns import Wishes
+from labelmill.sources.opening import FORMATS, expand
+from labelmill.bulk.target import kind_taken, warn_unserved
+from labelmill.bulk.views import ViewKind
+from labelmill.core.job import MAX_TOP_K
+from labelmill.core.settings import BrokerSettings
+
+EXIT_FAILED = 1
+EXIT_REJECTED = 4
+EXIT_INTERRUPTED = 130
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
+_stderr = Console(stderr=True)
+
+
+def submit(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="The model's alias, which is its queue. With --resume, a run's id.",
+            show_default=False,
+        ),
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help="Files, folders, URLs, patterns such as 'day-*.csv.gz', or - for standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Submit this one text instead.")] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Submit this one image instead.", exists=True, dir_okay=False),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="The column of the texts; a.b for b in a. Else guessed.")
+    ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="The column of image paths or uris, instead of texts.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="The column of job ids; else they are run:row.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help=f"{', '.join(FORMATS)}; else by the name."),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of CSV; else guessed.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of text; else guessed.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of a data set; all for each.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, max=MAX_TOP_K, help="How many labels to keep.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(help="The run's id, else one is made. Again: sends what is missing."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run, or with the newest of the same SOURCE."),
+    ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="Resume though the source is not what it was."),
+    ] = False,
+    inline: Annotated[
+        bool,
+        typer.Option("--inline", help="Send images in the messages, at most 1 MiB each."),
+    ] = False,
+    upload: Annotated[
+        bool,
+        typer.Option("--upload", help="Put images into the upload store, for workers elsewhere."),
+    ] = False,
+    max_waiting: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pause while so many jobs wait; else LABELMILL_MAX_WAITING."),
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(help="List all rows that are not sent here, as .csv or JSON lines."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, show what it is, send nothing.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every job has its row.")] = False,
+    progress: Annotated[
+        ViewKind,
+        typer.Option(help="auto is a bar on a terminal, and a line now and then elsewhere."),
+    ] = ViewKind.AUTO,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="At the end one JSON object, not the run's id.")
+    ] = False,
+) -> None:
+    """Submit one job, or many from files, folders and streams of any size.
+
+    It reads CSV, TSV, JSON lines, Parquet, Arrow, lines of text, data sets of Hugging Face and
+    folders of images, compressed or not. A row that cannot be read stops no other. Images go as
+    absolute paths: the worker reads them under its LABELMILL_IMAGE_ROOT.
+
+    The exit code is 4 if rows were rejected, and with --wait 1 if jobs have failed.
+
+    Examples:
+
+      labelmill submit topics --text "The parcel never came." --wait
+
+      labelmill submit topics messages.csv --text-column body --id-column ticket
+
+      zcat log.jsonl.gz | labelmill submit topics - --format jsonl --text-column data.text
+
+      labelmill submit digits scans/ --wait
+
+      labelmill submit --resume 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11
+    """
+    if inline and upload:
+        raise ConfigurationError("give one of --inline and --upload")
+    one = text is not None or image is not None
+    if resume and model is not None and not sources and run is None:
+        model, run = None, model  # the one argument is the run
+    if one or not (resume and run):
+        if model is None:
+            raise ConfigurationError("Missing argument MODEL; see --help")
+        if sum(given is not None for given in (sources or None, text, image)) != 1:
+            raise ConfigurationError("after MODEL, give one of SOURCE, --text and --image")
+    if one:
+        assert model is not None  # noqa: S101 - checked above
+        _check_one(model, text, image, is_path=not (inline or upload))
+        warn_unserved(model, lambda why: _stderr.print(f"[yellow]{escape(why)}[/]"))
+        submit_one(
+            model, text=text, image=image, run=run, top_k=top_k,
+            inline=inline, upload=upload, wait=wait, as_json=as_json,
+        )  # fmt: skip
+        return
+    takes = kind_taken(model) if model is not None else None
+    plan = None
+    if sources:
+        plan = Plan(
+            sources=tuple(absolute(each) for each in expand(sources)),
+            form=Format(form, delimiter, encoding, split),
+            inline=inline,
+            upload=upload,
+            top_k=top_k,
+        )
+    wanted = Wanted(
+        model=model,
+        plan=plan,
+        wishes=Wishes(text=text_column, image=image_column, id=id_column, takes=takes),
+        run=run,
+        resume=resume,
+        accept_changes=accept_changes,
+        max_waiting=max_waiting or BrokerSettings().max_waiting,
+        rejects=rejects,
+        wait=wait,
+        progress=progress,
+        as_json=as_json,
+    )
+    # However it is ended, it says how to go on.
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt_once)
+    session = Session(wanted)
+    if dry_run:
+        session.preview()
+        return
+    try:
+        session.run()
+    except KeyboardInterrupt:
+        session.interrupted()
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if wait and session.tally.failed:
+        raise typer.Exit(EXIT_FAILED)
+    if session.tally.rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+def _check_one(model: str, text: str | None, image: Path | None, *, is_path: bool) -> None:
+    """See that the model takes such a job, and that workers may read its image.
+
+    Raises:
+        ConfigurationError: it does not, or they may not.
+    """
+    takes = kind_taken(model)
+    if takes is not None and (takes is Kind.TEXT) != (text is not None):
+        raise ConfigurationError(f"{model} takes {takes}s: give --{takes}")
+    images = ImageSettings()
+    if image is not None and is_path and images.is_outside(str(image)):
+        raise ConfigurationError(images.refusal("the image is"))
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    # A second Ctrl-C would end the tidying up of the first, which is short, in the middle. Not
+    # SIG_IGN: the interpreter reports a signal that has arrived and finds it.
+    for number in _INTERRUPTS:
+        signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt

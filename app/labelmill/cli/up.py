@@ -1,0 +1,117 @@
+"""``labelmill up``: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+from labelmill.core.errors import ConfigurationError
+from labelmill.local import gateway
+from labelmill.local.stack import Stack
+from labelmill.core.catalog import Catalog
+from labelmill.core.settings import ENV_FILE, BrokerSettings
+
+_NO_GATEWAY = "pip install 'labelmill[gateway]'"
+
+_stderr = Console(stderr=True)
+
+
+def up(
+    models: Annotated[
+        str, typer.Option(help="The models to serve, separated by commas; by default all.")
+    ] = "",
+    workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
+    image_root: Annotated[
+        Path, typer.Option(help="The folder under which images may lie.", file_okay=False)
+    ] = Path(),
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="The gateway's port; by default 8765, or another if that is taken.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run Redis, a SQLite database, a worker, the reconciler and the gateway until Ctrl-C.
+
+    Data, logs and addresses lie in .labelmill/ of this folder; there every other labelmill
+    command, and Client(), finds its way by itself. With LABELMILL_DATABASE_URL set, that database
+    is used. Jobs that wait when it ends go on when it is started again.
+
+    Example:
+
+      labelmill up --models topics,digits
+    """
+    folder = ENV_FILE.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("w")
+    try:
+        # Held until this process ends, however it ends.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError("labelmill is up in this folder already") from None
+    models_file = BrokerSettings().models_file
+    served = Catalog.load(models_file)
+    served = served.select(models.split(",")) if models else served
+    stack = Stack(
+        folder,
+        database_url=os.environ.get("LABELMILL_DATABASE_URL")
+        or f"sqlite:///{folder.resolve() / 'labelmill.db'}",
+        models_file=models_file,
+        models=",".join(served),
+        image_root=image_root,
+        workers=workers,
+        gateway_port=_gateway_port(port),
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with _stderr.status("starting Redis and the workers …"):
+        stack.start()
+    try:
+        _write_env(stack)
+        _stderr.print(Panel.fit(_greeting(stack, served), title="labelmill is up"))
+        stack.watch(lambda text: _stderr.print(f"[yellow]{escape(text)}[/]"))
+    except KeyboardInterrupt:
+        _stderr.print("stopping: jobs on the device are finished, the rest waits in Redis")
+    finally:
+        stack.stop()
+
+
+def _gateway_port(asked: int | None) -> int | None:
+    if gateway.is_installed():
+        return asked or gateway.choose_port()
+    if asked is not None:
+        raise ConfigurationError(f"the gateway needs more: {_NO_GATEWAY}")
+    return None
+
+
+def _write_env(stack: Stack) -> None:
+    # It holds the password of Redis.
+    ENV_FILE.touch(mode=0o600)
+    ENV_FILE.write_text("".join(f"{key}='{value}'\n" for key, value in stack.settings.items()))
+
+
+def _greeting(stack: Stack, served: Catalog) -> str:
+    lines = [f"[bold]{alias}[/]  {spec.task}  {spec.checkpoint}" for alias, spec in served.items()]
+    logs = ", ".join(str(stack.log(name)) for name in stack.worker_names)
+    example = next(iter(served))
+    lines += [
+        "",
+        f"page and API: {escape(stack.gateway_url or _NO_GATEWAY)}",
+        f"logs: {logs}",
+        "In another terminal, in this folder:",
+        f'  labelmill submit {example} --text "Hello" --wait',
+        "  labelmill status",
+        "Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)

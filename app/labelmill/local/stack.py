@@ -1,0 +1,214 @@
+"""A whole Labelmill on this machine: Redis, the database, workers, reconciler and gateway."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from labelmill.db import schema
+from labelmill.local import gateway
+from labelmill.core.errors import EmbeddedServerError
+from labelmill.local.process import exited_within, launcher, parent_death, tail
+from labelmill.local.redis import RedisServer
+from labelmill.broker.heartbeat import heartbeat_key
+
+_START_TIMEOUT_S = 180  # a worker imports torch and loads its models first
+_STOP_TIMEOUT_S = 60
+_LOOK_AGAIN_S = 0.1
+_RECONCILE_S = 60
+# What dies more often than this has a fault that starting it again does not mend. A job that kills
+# its worker does so three times.
+_MOST_DEATHS = 5
+_DEATHS_WITHIN_S = 120
+
+
+class Stack:
+    """Redis, a migrated database, workers that are ready, a reconciler and, if asked for, a
+    gateway, until :meth:`stop`.
+
+    Parameters:
+        directory: where Redis keeps its data and the workers write their logs.
+        database_url: the results database.
+        models_file: the models.
+        models: which of them to serve; all if empty.
+        image_root: the folder under which the workers read images.
+        workers: how many.
+        appendonly: whether Redis keeps the jobs over a restart.
+        gateway_port: of 127.0.0.1; None for no gateway.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str,
+        models_file: Path,
+        models: str = "",
+        image_root: Path,
+        workers: int = 1,
+        appendonly: bool = True,
+        gateway_port: int | None = None,
+    ) -> None:
+        self._directory = directory
+        self._database_url = database_url
+        self._settings = {
+            "LABELMILL_DATABASE_URL": database_url,
+            "LABELMILL_MODELS_FILE": str(models_file.resolve()),
+            "LABELMILL_MODELS": models,
+            "LABELMILL_IMAGE_ROOT": str(image_root.resolve()),
+            "LABELMILL_UPLOAD_STORE": str((directory / "uploads").resolve()),
+        }
+        self._gateway_port = gateway_port
+        self._redis = RedisServer(directory / "redis", appendonly=appendonly)
+        self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables by which clients and workers find this stack."""
+        return {"LABELMILL_BROKER_URL": self._redis.url} | self._settings
+
+    @property
+    def gateway_url(self) -> str | None:
+        """Where the page and the API are; None without a gateway."""
+        return None if self._gateway_port is None else f"http://127.0.0.1:{self._gateway_port}"
+
+    @property
+    def worker_names(self) -> list[str]:
+        """The workers, by name."""
+        return list(self._names)
+
+    def start(self) -> None:
+        """Start everything and wait until the workers are ready.
+
+        Raises:
+            EmbeddedServerError: something does not start; the message has the end of its log.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._redis.start()
+            schema.upgrade(self._database_url)
+            self._forget_heartbeats()
+            for name in self._names:
+                self._spawn(name, "worker", "--name", name)
+            self._spawn("reconciler", "reconcile", "--every", str(_RECONCILE_S))
+            if self._gateway_port is not None:
+                self._spawn("gateway", "serve", "--port", str(self._gateway_port))
+            self._wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the children in good order, then Redis."""
+        for process in self._children.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._children.values():
+            if not exited_within(process, _STOP_TIMEOUT_S):
+                process.kill()
+                process.wait()
+        self._children.clear()
+        self._redis.stop()
+
+    def log(self, name: str) -> Path:
+        """The log of a worker, of the ``reconciler`` or of the ``gateway``."""
+        return self._directory / f"{name.partition('@')[0]}.log"
+
+    def watch(self, say: Callable[[str], None]) -> None:
+        """Start children again that have ended; return only by raising.
+
+        Parameters:
+            say: told of each that is started again.
+
+        Raises:
+            EmbeddedServerError: children end again and again.
+        """
+        while True:
+            time.sleep(_LOOK_AGAIN_S)
+            for name in [
+                name for name, child in self._children.items() if child.poll() is not None
+            ]:
+                self._restart(name, say)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _restart(self, name: str, say: Callable[[str], None]) -> None:
+        now = time.monotonic()
+        if len(self._deaths) == _MOST_DEATHS and now - self._deaths[0] < _DEATHS_WITHIN_S:
+            raise EmbeddedServerError(self._ending(name))
+        self._deaths.append(now)
+        how = _described(self._children[name].returncode)
+        say(f"{name} {how} and is started again; its log: {self.log(name)}")
+        self._spawn(name, *self._commands[name], again=True)
+
+    def _spawn(self, name: str, *arguments: str, again: bool = False) -> None:
+        command = [sys.executable, "-m", "labelmill", *arguments]
+        self._commands[name] = list(arguments)
+        with self.log(name).open("ab" if again else "wb") as log:
+            self._children[name] = subprocess.Popen(  # noqa: S603 - our own program
+                [*launcher(None, parent_death(signal.SIGTERM)), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.settings,
+                start_new_session=True,  # a Ctrl-C is for us: workers stop before Redis does
+            )
+
+    def _forget_heartbeats(self) -> None:
+        """Those of workers that were killed; they would make these ones look ready."""
+        with redis.Redis.from_url(self._redis.url) as broker:
+            broker.delete(*map(heartbeat_key, self._names))
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        with redis.Redis.from_url(self._redis.url) as broker:
+            waiting = [*self._names, *(["gateway"] if self._gateway_port is not None else [])]
+            while waiting:
+                waiting = [name for name in waiting if not self._is_ready(name, broker)]
+                self._check_children()
+                if waiting and time.monotonic() > deadline:
+                    name = waiting.pop()
+                    raise EmbeddedServerError(f"{name} is not ready:\n{tail(self.log(name))}")
+                time.sleep(_LOOK_AGAIN_S)
+
+    def _is_ready(self, name: str, broker: redis.Redis) -> bool:
+        if name == "gateway":
+            return self._gateway_port is not None and gateway.answers(self._gateway_port)
+        return bool(broker.exists(heartbeat_key(name)))
+
+    def _check_children(self) -> None:
+        for name, process in self._children.items():
+            if process.poll() is not None:
+                raise EmbeddedServerError(self._ending(name))
+
+    def _ending(self, name: str) -> str:
+        how = _described(self._children[name].returncode)
+        return f"{name} {how}; the end of its log:\n{tail(self.log(name))}"
+
+
+def _described(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"

@@ -1,0 +1,73 @@
+"""The heartbeat: what a living worker says of itself in Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import redis
+
+from labelmill.broker.heartbeat import Heartbeat, heartbeat_key
+from labelmill.engines.load import AnyEngine
+
+# A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
+_WRITE = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
+
+
+class HeartbeatWriter:
+    """Writes a worker's heartbeat under a key that expires with its leases.
+
+    Parameters:
+        name: the worker's name.
+        engines: its models, by queue.
+        lifetime: in seconds.
+    """
+
+    def __init__(
+        self, broker: redis.Redis, name: str, engines: Mapping[str, AnyEngine], lifetime: float
+    ) -> None:
+        self._broker = broker
+        self._write = broker.register_script(_WRITE)
+        self._name = name
+        self._models = list(engines)
+        self._devices = sorted({engine.device for engine in engines.values()})
+        self._lifetime_ms = int(lifetime * 1000)
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def describe(
+        self, *, groups: int, jobs: int, failed: int, in_flight: int, waiting_for: str | None
+    ) -> Heartbeat:
+        """A heartbeat with these figures."""
+        return Heartbeat(
+            worker=self._name,
+            pid=os.getpid(),
+            models=self._models,
+            devices=self._devices,
+            started_at=self._started_at,
+            groups=groups,
+            jobs=jobs,
+            failed=failed,
+            in_flight=in_flight,
+            waiting_for=waiting_for,
+        )
+
+    def write(self, beat: Heartbeat) -> None:
+        """Write it.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        self._write(keys=[heartbeat_key(self._name)], args=[json.dumps(beat), self._lifetime_ms])
+
+    def remove(self) -> None:
+        """Remove it, as the worker has ended.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        self._broker.delete(heartbeat_key(self._name))

@@ -1,0 +1,192 @@
+"""The leases: how a worker takes, renews, acknowledges and gives back jobs, a Lua call each.
+
+A *delivery* is one message taken from a list; its number never changes. Each time it is handed out
+its *attempt* number grows, and every later call names both: a worker whose lease was claimed by
+another holds an old attempt number and changes nothing. Times are the Redis server's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import redis
+from celery.utils.log import get_logger
+
+from labelmill.broker.announcement import STREAM, Announcement, encode
+from labelmill.broker.queues import QueueKeys
+
+logger = get_logger(__name__)
+
+
+class Lease(NamedTuple):
+    """One job in this worker's hands until its deadline."""
+
+    queue: str
+    delivery: bytes
+    attempt: int
+    list_number: int
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one call of :meth:`Leases.take` brought.
+
+    ``expired`` leases wait for a worker with empty hands; ``due_in`` is the time in seconds until
+    the queue's next deadline or eta, where there is one.
+    """
+
+    leases: list[Lease]
+    expired: int
+    due_in: float | None
+
+
+class Leases:
+    """The leases of all queues on one Redis.
+
+    Parameters:
+        broker: a client with ``decode_responses`` off; one connection is used at a time.
+        duration: how long a lease lasts unless renewed, in seconds.
+        announcements: about how many groups the stream of announcements keeps; 0 for no stream.
+    """
+
+    def __init__(self, broker: redis.Redis, duration: float, announcements: int = 0) -> None:
+        self.duration = duration
+        self._announcements = announcements
+        self._unannounced = 0
+        self._milliseconds = int(duration * 1000)
+        self._take = _script(broker, "take")
+        self._renew = _script(broker, "renew")
+        self._ack = _script(broker, "ack")
+        self._release = _script(broker, "release")
+        self._delay = _script(broker, "delay")
+        seconds, microseconds = broker.time()
+        self._set_clock(seconds + microseconds / 1e6)
+
+    @property
+    def announces(self) -> bool:
+        """Whether finished jobs are announced at all."""
+        return self._announcements > 0
+
+    def now(self) -> datetime:
+        """The time by the server's clock, carried on from its last answer."""
+        return datetime.fromtimestamp(self._clock_offset + time.monotonic(), UTC)
+
+    def take(self, queue: str, limit: int, *, claim: bool) -> Taken:
+        """Take up to ``limit`` jobs, or one whose lease has expired (see ``take.lua``).
+
+        Parameters:
+            claim: whether this worker's hands are empty, so that it may have an expired lease.
+
+        Raises:
+            redis.RedisError: Redis does not answer; nothing was taken, or its lease will expire.
+        """
+        keys = QueueKeys(queue)
+        now, expired, due, flat = self._take(
+            keys=[
+                keys.messages,
+                keys.attempts,
+                keys.deadlines,
+                keys.delayed,
+                keys.deliveries,
+                *keys.lists,
+            ],
+            args=[limit, self._milliseconds, int(claim)],
+        )
+        self._set_clock(int(now) / 1000)
+        leases = [
+            Lease(queue, flat[i], int(flat[i + 1]), int(flat[i + 2]), flat[i + 3])
+            for i in range(0, len(flat), 4)
+        ]
+        due_in = max(0.0, (int(due) - int(now)) / 1000) if int(due) else None
+        return Taken(leases, int(expired), due_in)
+
+    def renew(self, queue: str, leases: Sequence[Lease]) -> set[bytes]:
+        """Renew leases of one queue; returns the deliveries that are no longer ours."""
+        keys = QueueKeys(queue)
+        arguments = [self._milliseconds, *_tokens(leases)]
+        return set(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
+
+    def ack(
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement] = ()
+    ) -> set[bytes]:
+        """Acknowledge a group of one queue after its rows are committed, and announce them.
+
+        Returns the deliveries that were no longer ours; those are left alone.
+        """
+        return self._acknowledge(queue, leases, announced)
+
+    def bury(
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement] = ()
+    ) -> set[bytes]:
+        """Like :meth:`ack`, and keep the messages on the list of dead letters."""
+        return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead)
+
+    def release(self, queue: str, leases: Sequence[Lease]) -> int:
+        """Give back jobs of one queue that were not started; returns how many were still ours."""
+        keys = QueueKeys(queue)
+        newest_first = sorted(leases, key=lambda lease: int(lease.delivery), reverse=True)
+        arguments = [
+            value
+            for lease in newest_first
+            for value in (lease.delivery, lease.attempt, lease.list_number)
+        ]
+        return int(
+            self._release(
+                keys=[keys.messages, keys.attempts, keys.deadlines, *keys.lists], args=arguments
+            )
+        )
+
+    def delay(self, lease: Lease, eta: datetime) -> bool:
+        """Put a job aside until its eta; False where its lease was lost."""
+        keys = QueueKeys(lease.queue)
+        return bool(
+            self._delay(
+                keys=[keys.attempts, keys.deadlines, keys.delayed],
+                args=[lease.delivery, lease.attempt, int(eta.timestamp() * 1000)],
+            )
+        )
+
+    def _acknowledge(
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement], *dead: str
+    ) -> set[bytes]:
+        keys = QueueKeys(queue)
+        announcement = encode(announced) if announced and self.announces else b""
+        lost, refusal = self._ack(
+            keys=[keys.messages, keys.attempts, keys.deadlines, STREAM, *dead],
+            args=[announcement, self._announcements, *_tokens(leases)],
+        )
+        self._note_refusal(refusal, len(announced))
+        return set(lost)
+
+    def _note_refusal(self, refusal: bytes, jobs: int) -> None:
+        """Say once that announcements are refused, and once what became of it."""
+        if refusal:
+            if not self._unannounced:
+                logger.warning(
+                    "Redis takes no announcements of finished jobs (%s); their rows are written",
+                    refusal.decode(errors="replace").strip(),
+                )
+            self._unannounced += jobs
+        elif self._unannounced and jobs:
+            logger.warning("%d finished jobs were not announced", self._unannounced)
+            self._unannounced = 0
+
+    def _set_clock(self, server_time: float) -> None:
+        self._clock_offset = server_time - time.monotonic()
+
+
+def _tokens(leases: Iterable[Lease]) -> Iterable[bytes | int]:
+    for lease in leases:
+        yield lease.delivery
+        yield lease.attempt
+
+
+def _script(broker: redis.Redis, name: str) -> redis.commands.core.Script:
+    # redis-py sends the digest, and the text again to a server that does not know it.
+    return broker.register_script(Path(__file__).with_name(f"{name}.lua").read_text())

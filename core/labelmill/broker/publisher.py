@@ -1,0 +1,150 @@
+"""Publishing: jobs onto Redis lists, many in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from labelmill.core.errors import BrokerUnavailable
+from labelmill.db.rows import LedgerRow
+from labelmill.broker import message
+from labelmill.core.job import Job
+from labelmill.broker.queues import QueueKeys
+
+_TIMEOUT_SECONDS = 5  # a producer is told soon that Redis is away
+_CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
+_COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it ends in the middle
+
+
+class Publication(NamedTuple):
+    """One job on its way to its queue.
+
+    ``job`` may also be its keyword arguments, as the ledger has them. ``sent_at`` is given where a
+    job is not sent when it is enqueued, but later.
+    """
+
+    queue: str
+    id: str
+    job: Job | Mapping[str, Any]
+    enqueued_at: datetime
+    priority: int = 0
+    eta: datetime | None = None
+    expires: datetime | None = None
+    sent_at: datetime | None = None
+
+    @classmethod
+    def from_ledger(cls, row: LedgerRow, sent_at: datetime) -> Self:
+        """The job of a row of the ledger, to be sent now."""
+        return cls(
+            queue=row["model"],
+            id=row["id"],
+            job=row["payload"],
+            enqueued_at=row["enqueued_at"],
+            priority=row["priority"],
+            eta=row["eta"],
+            expires=row["expires_at"],
+            sent_at=sent_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A hash in Redis that says what was published; it lives for ``lifetime`` seconds."""
+
+    key: str
+    fields: Mapping[Any, str]
+    lifetime: int
+
+
+class Publisher:
+    """Publishes jobs as Celery messages; safe to share between threads.
+
+    kombu would write the same messages, at several times the cost a job.
+
+    Parameters:
+        broker_url: the Redis to publish to.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self._broker = redis.Redis.from_pool(
+            redis.BlockingConnectionPool.from_url(
+                broker_url,
+                max_connections=_CONNECTIONS,
+                socket_timeout=_TIMEOUT_SECONDS,
+                socket_connect_timeout=_TIMEOUT_SECONDS,
+                # What was sent may have been done: only the caller knows whether to send it again.
+                retry=Retry(NoBackoff(), 0),
+            )
+        )
+
+    def publish(self, publications: Sequence[Publication], note: Note | None = None) -> None:
+        """Publish jobs, in their order.
+
+        Parameters:
+            note: written down in one transaction with them: all of it is done, or nothing.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses; some may have been published.
+        """
+        try:
+            with self._broker.pipeline(transaction=True) if note else nullcontext() as pipe:
+                for name, some in _by_list(publications).items():
+                    for messages in _commands(map(_encoded, some)):
+                        (pipe or self._broker).lpush(name, *messages)
+                if pipe is not None and note is not None:
+                    pipe.hset(note.key, mapping=dict(note.fields))
+                    pipe.expire(note.key, note.lifetime)
+                    pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            raise BrokerUnavailable(
+                f"Redis does not take jobs ({type(error).__name__}); "
+                "check LABELMILL_BROKER_URL, that the server runs (labelmill up?) and has memory; "
+                "then submit again"
+            ) from error
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._broker.close()
+
+
+def _by_list(publications: Sequence[Publication]) -> dict[str, list[Publication]]:
+    lists: dict[str, list[Publication]] = {}
+    for (queue, priority), some in groupby(publications, attrgetter("queue", "priority")):
+        lists.setdefault(QueueKeys(queue).list_of(priority), []).extend(some)
+    return lists
+
+
+def _commands(messages: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The messages, in lists of about ``_COMMAND_BYTES``."""
+    command: list[bytes] = []
+    size = 0
+    for each in messages:
+        command.append(each)
+        size += len(each)
+        if size >= _COMMAND_BYTES:
+            yield command
+            command, size = [], 0
+    if command:
+        yield command
+
+
+def _encoded(publication: Publication) -> bytes:
+    return message.encode(
+        publication.id,
+        publication.job,
+        queue=publication.queue,
+        priority=publication.priority,
+        enqueued_at=publication.enqueued_at,
+        eta=publication.eta,
+        expires=publication.expires,
+        sent_at=publication.sent_at,
+    )

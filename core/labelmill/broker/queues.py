@@ -1,0 +1,162 @@
+"""The queues: where the jobs of a model wait, are leased and are buried in Redis.
+
+The lists are those of kombu's Redis transport: one for each priority step, named after the queue;
+producers push on the left and the oldest message is on the right. The rest is ours, under
+``labelmill:<queue>:``.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TypedDict
+
+import redis
+
+from labelmill.core.errors import BrokerUnavailable
+
+#: kombu's defaults (``priority_steps``, ``sep``); the first step is the most urgent.
+PRIORITY_STEPS = (0, 3, 6, 9)
+_PRIORITY_SEPARATOR = "\x06\x16"
+
+#: The queue of ordinary Celery tasks; no model may be called so.
+MAINTENANCE_QUEUE = "maintenance"
+
+_HEARTBEAT_PREFIX = "labelmill:worker:"
+_ANSWER_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The Redis keys of one queue."""
+
+    queue: str
+
+    @property
+    def lists(self) -> list[str]:
+        """The lists that producers push to, the most urgent first."""
+        return [self.list_of(step) for step in PRIORITY_STEPS]
+
+    def list_of(self, priority: int) -> str:
+        """The list that a producer pushes a job of this priority (0 to 9) to."""
+        step = PRIORITY_STEPS[bisect_right(PRIORITY_STEPS, priority) - 1]
+        return self.queue if step == 0 else f"{self.queue}{_PRIORITY_SEPARATOR}{step}"
+
+    @property
+    def messages(self) -> str:
+        """Hash: delivery number → message, for every job leased or delayed."""
+        return f"labelmill:{self.queue}:messages"
+
+    @property
+    def attempts(self) -> str:
+        """Hash: delivery number → attempt number, the fencing token."""
+        return f"labelmill:{self.queue}:attempts"
+
+    @property
+    def deadlines(self) -> str:
+        """Sorted set: delivery number by the end of its lease (ms of the server's clock)."""
+        return f"labelmill:{self.queue}:deadlines"
+
+    @property
+    def delayed(self) -> str:
+        """Sorted set: delivery number by its eta (ms of the server's clock)."""
+        return f"labelmill:{self.queue}:delayed"
+
+    @property
+    def deliveries(self) -> str:
+        """Counter: the last delivery number given."""
+        return f"labelmill:{self.queue}:deliveries"
+
+    @property
+    def dead(self) -> str:
+        """List: the dead letters, the newest on the left."""
+        return f"labelmill:{self.queue}:dead"
+
+
+class QueueDepth(TypedDict):
+    """How many jobs of a queue are where."""
+
+    waiting: int
+    leased: int
+    delayed: int
+    dead: int
+
+
+class Heartbeat(TypedDict):
+    """What a living worker says of itself."""
+
+    worker: str
+    pid: int
+    models: list[str]
+    devices: list[str]
+    started_at: str
+    groups: int
+    jobs: int
+    failed: int
+    in_flight: int
+    #: What keeps it waiting: ``database``, or nothing.
+    waiting_for: str | None
+
+
+def heartbeat_key(worker: str) -> str:
+    """The key under which a worker says that it lives."""
+    return f"{_HEARTBEAT_PREFIX}{worker}"
+
+
+def open_broker(url: str) -> redis.Redis:
+    """A client of Redis that gives up after five seconds without an answer."""
+    return redis.Redis.from_url(
+        url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+    )
+
+
+def queue_depths(broker: redis.Redis, queues: list[str]) -> dict[str, QueueDepth]:
+    """Count the jobs of each queue in one round trip.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors(), broker.pipeline(transaction=False) as pipe:
+        for keys in map(QueueKeys, queues):
+            for name in keys.lists:
+                pipe.llen(name)
+            pipe.zcard(keys.deadlines)
+            pipe.zcard(keys.delayed)
+            pipe.llen(keys.dead)
+        replies = iter(pipe.execute())
+    return {
+        queue: QueueDepth(
+            waiting=sum(next(replies) for _ in PRIORITY_STEPS),
+            leased=next(replies),
+            delayed=next(replies),
+            dead=next(replies),
+        )
+        for queue in queues
+    }
+
+
+def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
+    """The workers that live, by name.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors():
+        names = sorted(broker.scan_iter(match=f"{_HEARTBEAT_PREFIX}*", count=1000))
+        beats = broker.mget(names) if names else []
+    return [json.loads(beat) for beat in beats if beat is not None]
+
+
+class broker_errors:  # noqa: N801 - reads as the statement it is: `with broker_errors():`
+    """Turn redis-py's connection errors into :class:`~labelmill.core.errors.BrokerUnavailable`."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, redis.RedisError | OSError):
+            raise BrokerUnavailable(
+                f"Redis does not answer ({type(error).__name__}); "
+                "check LABELMILL_BROKER_URL, and that the server runs (labelmill up?)"
+            ) from error

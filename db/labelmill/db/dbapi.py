@@ -1,0 +1,63 @@
+"""The ledger's row as SQL text, for transactions that are not SQLAlchemy's."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from labelmill.core.errors import ConfigurationError
+from labelmill.db.rows import JobRow, storable_jobs
+
+_COLUMNS = (
+    "id, run_id, model, payload, priority, eta, expires_at, enqueued_at, due_at"  # in this order
+)
+
+
+class Cursor(Protocol):
+    """A DB-API cursor whose parameters are written ``%s``."""
+
+    rowcount: int
+
+    def execute(self, statement: str, parameters: Any, /) -> Any:
+        """Run a statement."""
+
+
+def add_job_by_cursor(cursor: Cursor, vendor: str, row: JobRow) -> bool:
+    """Write a job into the ledger on a cursor of the caller's; False if it was there.
+
+    Parameters:
+        vendor: ``sqlite`` or ``postgresql``.
+
+    Raises:
+        ConfigurationError: the vendor is another.
+    """
+    if vendor not in ("sqlite", "postgresql"):
+        raise ConfigurationError(
+            f"a {vendor} transaction cannot hold jobs: begin it on the results database, SQLite or"
+            " PostgreSQL"
+        )
+    [values] = storable_jobs([row])
+    is_sqlite = vendor == "sqlite"
+    payload = json.dumps(values["payload"])
+    moments = [values["eta"], values["expires_at"], values["enqueued_at"], values["due_at"]]
+    parameters = [
+        values["id"],
+        values["run_id"],
+        values["model"],
+        payload,
+        values["priority"],
+        *([_sqlite_time(each) for each in moments] if is_sqlite else moments),
+    ]
+    document = "%s" if is_sqlite else "CAST(%s AS json)"
+    cursor.execute(
+        f"INSERT INTO jobs ({_COLUMNS})"  # noqa: S608 - no value is in it
+        f" VALUES (%s, %s, %s, {document}, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        parameters,
+    )
+    return cursor.rowcount == 1
+
+
+def _sqlite_time(moment: datetime | None) -> str | None:
+    # As SQLAlchemy writes it, so that times compare.
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") if moment else None

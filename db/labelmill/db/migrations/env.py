@@ -1,0 +1,29 @@
+"""What Alembic runs: the migrations, on the connection of labelmill.db.schema or on one of its own."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection
+
+from labelmill.db.database import create_database_engine, for_writing
+from labelmill.core.settings import DatabaseSettings
+from labelmill.db.tables import Base
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        # SQLite cannot alter a column; Alembic then copies the table.
+        render_as_batch=connection.dialect.name == "sqlite",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+shared: Connection | None = context.config.attributes.get("connection")
+if shared is not None:
+    migrate(shared)
+else:
+    with for_writing(create_database_engine(DatabaseSettings().database_url)).begin() as own:
+        migrate(own)

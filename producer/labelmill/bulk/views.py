@@ -1,0 +1,211 @@
+"""Views: what people and programs see of a submission on standard error while it goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from labelmill.bulk.tally import Tally
+
+_REDRAW_SECONDS = 0.25
+_LINE_SECONDS = 5.0
+_JSON_SECONDS = 1.0
+
+
+class ViewKind(StrEnum):
+    """How progress is shown."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    LINES = "lines"
+    JSON = "json"
+    NONE = "none"
+
+
+class View(ABC):
+    """Shows a tally now and then, and messages at once."""
+
+    every: float = _LINE_SECONDS
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+
+    def update(self, tally: Tally, *, now: bool = False) -> None:
+        """Show how far it is, if it is time or ``now``."""
+        moment = time.monotonic()
+        if now or moment - self._shown >= self.every:
+            self._shown = moment
+            self.show(tally)
+
+    @abstractmethod
+    def show(self, tally: Tally) -> None:
+        """Show how far it is."""
+
+    @abstractmethod
+    def say(self, message: str) -> None:
+        """Show a message."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class Bar(View):
+    """On a terminal: a bar, and a line of numbers below it."""
+
+    every = _REDRAW_SECONDS
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def show(self, tally: Tally) -> None:
+        """Draw it again."""
+        self._live.update(_drawn(tally, self._console.width), refresh=True)
+
+    def say(self, message: str) -> None:
+        """Above the bar."""
+        self._console.print(escape(message), highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+
+class Lines(View):
+    """In a pipe or a log file: a line every few seconds, with the time, without control codes."""
+
+    def show(self, tally: Tally) -> None:
+        """One line."""
+        part = tally.part
+        percent = "" if part is None else f" {part:4.0%}"
+        self.say(f"{time.strftime('%H:%M:%S')}{percent}  {', '.join(figures(tally))}")
+
+    def say(self, message: str) -> None:
+        """On a line of its own."""
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+
+class JsonLines(View):
+    """For programs: one JSON object a second."""
+
+    every = _JSON_SECONDS
+
+    def show(self, tally: Tally) -> None:
+        """One object."""
+        eta, rate = tally.eta, tally.rate
+        self._write(
+            {
+                "event": "progress",
+                **tally.as_json(),
+                "phase": "submitting" if tally.sending else "waiting",
+                "part": None if tally.part is None else round(tally.part, 4),
+                "rate": None if rate is None else round(rate, 1),
+                "eta_seconds": None if eta is None else round(eta, 1),
+                "waiting_for": tally.waiting_for,
+            }
+        )
+
+    def say(self, message: str) -> None:
+        """An object of its own."""
+        self._write({"event": "message", "message": message})
+
+    def _write(self, content: dict[str, object]) -> None:
+        sys.stderr.write(json.dumps(content, ensure_ascii=False) + "\n")
+        sys.stderr.flush()
+
+
+class Silent(Lines):
+    """Messages alone."""
+
+    def show(self, tally: Tally) -> None:
+        """Nothing."""
+
+
+def view_of(kind: ViewKind) -> View:
+    """The view of that kind; ``auto`` is a bar on a terminal and lines elsewhere."""
+    console = Console(stderr=True)
+    if kind is ViewKind.AUTO:
+        kind = ViewKind.BAR if console.is_terminal and not console.is_dumb_terminal else "lines"  # type: ignore[assignment]
+    match kind:
+        case ViewKind.BAR:
+            return Bar(console)
+        case ViewKind.JSON:
+            return JsonLines()
+        case ViewKind.NONE:
+            return Silent()
+        case _:
+            return Lines()
+
+
+def figures(tally: Tally) -> list[str]:
+    """How far it is, in words."""
+    parts = [f"{tally.sent:,} sent"]
+    if tally.before:
+        parts.append(f"{tally.before:,} before")
+    if tally.rejected:
+        parts.append(f"{tally.rejected:,} rejected")
+    parts += [f"{tally.done:,} done", f"{tally.failed:,} failed"]
+    if tally.waiting_for:
+        return [*parts, f"waiting: {tally.waiting_for}"]
+    if tally.rate is not None:
+        parts.append(f"{tally.rate:,.0f}/s")
+    if tally.eta is not None:
+        parts.append(f"{duration(tally.eta)} left")
+    return parts
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``42 s``, ``7 min``, ``3 h 20 min``."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _drawn(tally: Tally, width: int) -> RenderableType:
+    part = tally.part
+    bar = ProgressBar(
+        total=1.0 if part is not None else None,
+        completed=part or 0.0,
+        width=min(width, 60),
+        pulse=part is None,
+    )
+    what = "submitting" if tally.sending else "classifying"
+    percent = "" if part is None else f" {part:.0%}"
+    head = Text(f"{what}{percent}", "bold")
+    lines = [" · ".join(each for each in figures(tally) if not each.startswith("waiting: "))]
+    if tally.waiting_for:
+        lines.append(f"waiting: {tally.waiting_for}")
+    return Group(head, bar, *(Text(each, no_wrap=True, overflow="ellipsis") for each in lines))

@@ -1,0 +1,420 @@
+"""The client: submit jobs, one or many, and read their results."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from labelmill.core.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
+from labelmill.db.ledger import Ledger
+from labelmill.db.rows import JobRow
+from labelmill.core.settings import DatabaseSettings
+from labelmill.db.store import RunProgress, Store
+from labelmill.db.tables import Result
+from labelmill.core.job import Job, check_id, parse_job
+from labelmill.core.settings import BrokerSettings
+from labelmill.core.ids import new_id
+from labelmill.client.joined import JoinedTransactions, Transaction, write_job
+from labelmill.broker.publisher import Publication, Publisher
+
+MAX_PRIORITY = 9
+BLOCK_SIZE = 1000  # jobs written to the ledger and published together
+
+ImageInput = str | Path | bytes
+"""An image: a uri, the path of a file that the worker can read, or the file's own bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """One job to submit: a text or an image, exactly one of them.
+
+    ``image_name`` is what people call the image, such as its file's name.
+    """
+
+    text: str | None = None
+    image: ImageInput | None = None
+    image_name: str | None = None
+    id: str | None = None
+    top_k: int | None = None
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What became of jobs that were submitted together.
+
+    Attributes:
+        run: the id under which they were submitted.
+        ids: the jobs that were sent, in order.
+        duplicates: ids that had been submitted before and were not sent again.
+        rejected: the number (from 0) of each job that can never be done, and why.
+    """
+
+    run: str
+    ids: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    rejected: list[tuple[int, JobError]] = field(default_factory=list)
+
+
+class Client:
+    """Submits jobs and reads results; safe to share between threads.
+
+    Parameters:
+        broker_url: Redis; by default ``LABELMILL_BROKER_URL``.
+        database_url: the results database; by default ``LABELMILL_DATABASE_URL``.
+
+    Example::
+
+        with Client() as client:
+            job_id = client.submit_text("topics", "The parcel never came.")
+            print(client.wait(job_id).label)
+    """
+
+    def __init__(self, broker_url: str | None = None, database_url: str | None = None) -> None:
+        self._publisher = Publisher(broker_url or BrokerSettings().broker_url)
+        self._store = Store.open(database_url or DatabaseSettings().database_url)
+        self._ledger = Ledger(self._store.engine)
+        self._joined = JoinedTransactions(self.publish)
+
+    def submit_text(
+        self,
+        model: str,
+        text: str,
+        *,
+        id: str | None = None,
+        run: str | None = None,
+        top_k: int | None = None,
+        priority: int = 0,
+        eta: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> str:
+        """Submit one text; returns the job's id, which is its row's.
+
+        Parameters:
+            model: the model's alias, which is its queue.
+            id: yours, or a time-ordered UUID is made.
+            run: marks the result, to find it with others.
+            top_k: how many labels to keep; by default the model's.
+            priority: 0 is the most urgent, 9 the least.
+            eta: not to be started before.
+            expires: not to be started after; a time, or how long from now.
+
+        Raises:
+            JobError: the job can never be done.
+            DuplicateJob: the id was submitted before; nothing was sent.
+            BrokerUnavailable: Redis is away; the job was not submitted.
+            DatabaseUnavailable: the database is away; the job was not submitted.
+        """
+        new = NewJob(text=text, id=id, top_k=top_k)
+        return self._submit_one(model, new, run, priority, eta, expires)
+
+    def submit_image(
+        self,
+        model: str,
+        image: ImageInput,
+        *,
+        image_name: str | None = None,
+        id: str | None = None,
+        run: str | None = None,
+        top_k: int | None = None,
+        priority: int = 0,
+        eta: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> str:
+        """Submit one image; as :meth:`submit_text`.
+
+        Bytes travel in the message and are limited to 1 MiB; a path or uri is read by the worker.
+
+        Parameters:
+            image_name: what people call it, such as its file's name; shown with its result.
+        """
+        new = NewJob(image=image, image_name=image_name, id=id, top_k=top_k)
+        return self._submit_one(model, new, run, priority, eta, expires)
+
+    def submit_many(
+        self,
+        model: str,
+        jobs: Iterable[NewJob],
+        *,
+        run: str | None = None,
+        source: str = "client",
+        on_block: Callable[[Submitted], None] | None = None,
+    ) -> Submitted:
+        """Submit many jobs as one run, in blocks; a job that cannot be done stops no other.
+
+        Parameters:
+            run: the run's id, or one is made. Submitting into a run again adds to it.
+            source: where the jobs come from, to be read by people.
+            on_block: called after each block with what became of it alone.
+
+        Raises:
+            BrokerUnavailable: Redis is away; the blocks before were submitted.
+            DatabaseUnavailable: the database is away; likewise.
+        """
+        total = Submitted(run or new_id())
+        for block in self.submit_blocks(model, jobs, run=total.run, source=source):
+            total.ids += block.ids
+            total.duplicates += block.duplicates
+            total.rejected += block.rejected
+            if on_block:
+                on_block(block)
+        return total
+
+    def submit_blocks(
+        self, model: str, jobs: Iterable[NewJob], *, run: str, source: str
+    ) -> Iterator[Submitted]:
+        """Like :meth:`submit_many`, for any number of jobs in flat memory: yields each block."""
+        self._store.add_run(run, model=model, source=source, created_at=datetime.now(UTC))
+        numbered = enumerate(jobs)
+        while block := list(itertools.islice(numbered, BLOCK_SIZE)):
+            submitted = Submitted(run)
+            publications = []
+            for number, new in block:
+                try:
+                    publications.append(_publication(model, new, run))
+                except JobError as error:
+                    submitted.rejected.append((number, error))
+            sent = self.send(publications)
+            submitted.ids = [publication.id for publication in sent]
+            submitted.duplicates = _without(publications, sent)
+            self._store.count_submitted(run, len(submitted.ids))
+            yield submitted
+        self._store.finish_run(run, datetime.now(UTC))
+
+    def send(self, publications: Sequence[Publication]) -> list[Publication]:
+        """Submit jobs that are made already: write the ledger, then publish, all in one go.
+
+        Returns:
+            those that were new, the first of each id.
+
+        Raises:
+            BrokerUnavailable: Redis is away; none was submitted, though some may run.
+            DatabaseUnavailable: the database is away; none was submitted.
+        """
+        unique = list({each.id: each for each in reversed(publications)}.values())[::-1]
+        already = self._store.add_jobs([ledger_row(each) for each in unique])
+        new = [each for each in unique if each.id not in already]
+        try:
+            self._publisher.publish(new)
+        except BrokerUnavailable:
+            # The caller gets no id, so these were not submitted: the same ids may come again.
+            self._ledger.withdraw([each.id for each in new])
+            raise
+        return new
+
+    def enqueue(
+        self,
+        transaction: Transaction,
+        model: str,
+        *,
+        text: str | None = None,
+        image: ImageInput | None = None,
+        image_name: str | None = None,
+        id: str | None = None,
+        run: str | None = None,
+        top_k: int | None = None,
+        priority: int = 0,
+        eta: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> str:
+        """Submit one job within a transaction of the caller's; returns the job's id.
+
+        The job is written into the ledger together with the caller's own rows, and sent only if
+        they are committed. With a session, or with Django's connection, it is sent right after
+        the commit; with a connection of SQLAlchemy's, call :meth:`publish` after yours. Where that
+        does not happen, because Redis is away or the process has ended, the reconciler sends it a
+        little later.
+
+        Parameters:
+            transaction: SQLAlchemy's ``Session`` or ``Connection``, or ``django.db.connection``,
+                on the results database.
+            text, image: exactly one of them; all else is as for :meth:`submit_text` and
+                :meth:`submit_image`.
+
+        Raises:
+            JobError: the job can never be done; the transaction can go on.
+            DuplicateJob: the id was submitted before; the transaction can go on.
+            ConfigurationError: the transaction is not of SQLite or PostgreSQL.
+            DatabaseUnavailable: the database is away.
+        """
+        new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
+        publication = _publication(
+            model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
+        )
+        if not write_job(transaction, ledger_row(publication)):
+            raise DuplicateJob(publication.id)
+        self._joined.enqueued(transaction, publication.id)
+        return publication.id
+
+    def publish(self, ids: Sequence[str]) -> list[str]:
+        """Send those of these enqueued jobs that are committed and were not sent yet.
+
+        For ids that :meth:`enqueue` returned, or that were written into the ledger by other means;
+        the job of an id that was submitted may run a second time, for the same row.
+
+        Returns:
+            the ids that were sent.
+
+        Raises:
+            BrokerUnavailable: Redis is away; the reconciler sends what was not sent.
+            DatabaseUnavailable: the database is away; likewise.
+        """
+        sent: list[str] = []
+        for start in range(0, len(ids), BLOCK_SIZE):
+            now = datetime.now(UTC)
+            claimed = self._ledger.claim_unsent(ids[start : start + BLOCK_SIZE], now)
+            claimed.sort(key=itemgetter("enqueued_at", "id"))
+            self._publisher.publish([Publication.from_ledger(row, now) for row in claimed])
+            sent += [row["id"] for row in claimed]
+        return sent
+
+    def result(self, job_id: str) -> Result | None:
+        """The job's row, or None as long as there is none.
+
+        Raises:
+            DatabaseUnavailable: the database is away.
+        """
+        return self._store.result(job_id)
+
+    def wait(self, job_id: str, timeout: float = 30.0) -> Result:
+        """Wait for the job's row.
+
+        Parameters:
+            timeout: in seconds.
+
+        Raises:
+            WaitTimeout: there was none in time; the job goes on.
+            DatabaseUnavailable: the database is away.
+        """
+        deadline = time.monotonic() + timeout
+        pause = 0.005
+        while (result := self._store.result(job_id)) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(
+                    f"no result for {job_id} after {timeout:g} s; it may still come: is a worker "
+                    "running? (labelmill status)"
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.25)
+        return result
+
+    def progress(self, run: str) -> RunProgress | None:
+        """How far a run is; None if there is none of that id.
+
+        Raises:
+            DatabaseUnavailable: the database is away.
+        """
+        return self._store.run_progress(run)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._publisher.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _submit_one(
+        self,
+        model: str,
+        new: NewJob,
+        run: str | None,
+        priority: int,
+        eta: datetime | None,
+        expires: datetime | timedelta | None,
+    ) -> str:
+        publication = _publication(
+            model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
+        )
+        if not self.send([publication]):
+            raise DuplicateJob(publication.id)
+        return publication.id
+
+
+def _without(publications: Sequence[Publication], sent: Sequence[Publication]) -> list[str]:
+    left = Counter(each.id for each in publications)
+    left.subtract(each.id for each in sent)
+    return list(left.elements())
+
+
+def _publication(
+    model: str,
+    new: NewJob,
+    run: str | None,
+    *,
+    priority: int = 0,
+    eta: datetime | None = None,
+    expires: datetime | None = None,
+) -> Publication:
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise JobError(ErrorCode.INVALID_JOB, f"a priority is 0 (first) to {MAX_PRIORITY} (last)")
+    kwargs: dict[str, Any] = {"text": new.text, "run": run}
+    if new.image is not None:
+        kwargs["image"] = _image(new.image)
+        if new.image_name is not None:
+            kwargs["image"]["name"] = new.image_name
+    if new.top_k is not None:
+        kwargs["options"] = {"top_k": new.top_k}
+    return Publication(
+        queue=model,
+        id=check_id(new.id) if new.id is not None else new_id(),
+        job=parse_job(kwargs),
+        enqueued_at=datetime.now(UTC),
+        priority=priority,
+        eta=eta,
+        expires=expires,
+    )
+
+
+def _image(image: ImageInput) -> dict[str, str]:
+    if isinstance(image, bytes):
+        return {"base64": base64.b64encode(image).decode()}
+    if isinstance(image, Path):
+        return {"uri": str(image.resolve())}
+    return {"uri": image}
+
+
+def ledger_row(publication: Publication) -> JobRow:
+    """What the ledger keeps of a job that is made already."""
+    job = cast("Job", publication.job)  # _publication has made it
+    return JobRow(
+        id=publication.id,
+        run_id=job.run,
+        model=publication.queue,
+        payload=job.to_kwargs(),
+        priority=publication.priority,
+        eta=publication.eta,
+        expires_at=publication.expires,
+        enqueued_at=publication.enqueued_at,
+    )
+
+
+def _aware(name: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and not isinstance(moment, datetime):
+        raise JobError(
+            ErrorCode.INVALID_JOB, f"{name} is a datetime, not of type {type(moment).__name__}"
+        )
+    return moment.astimezone(UTC) if moment is not None else None
+
+
+def _moment(expires: datetime | timedelta | None) -> datetime | None:
+    if isinstance(expires, timedelta):
+        return datetime.now(UTC) + expires
+    return _aware("expires", expires)

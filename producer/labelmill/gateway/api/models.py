@@ -1,0 +1,53 @@
+"""``GET /v1/models`` and ``GET /v1/health``: the models, their queues and how all of it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from fastapi import APIRouter
+
+from labelmill.core.errors import LabelmillError
+from labelmill.gateway.access import Reader
+from labelmill.gateway.answers import ErrorCount, Health, Models, Worker
+from labelmill.gateway.contract import problems
+from labelmill.gateway.problems import Problem
+from labelmill.gateway.queues import models
+from labelmill.gateway.services import Shared
+
+router = APIRouter(tags=["models"])
+
+T = TypeVar("T")
+
+
+@router.get("/v1/models", responses=problems())
+async def get_models(services: Shared, _caller: Reader) -> Models:
+    """The models and how full their queues are."""
+    glance = await services.queues.glance()
+    return Models(models=models(services.models.catalog(), glance))
+
+
+@router.get("/v1/health", responses=problems())
+async def get_health(services: Shared, _caller: Reader) -> Health:
+    """How all of it is; what cannot be known now is null."""
+    glance, newest, failures = await asyncio.gather(
+        _known(services.queues.glance()),
+        _known(services.newest_run.get()),
+        _known(services.summaries.recent_failures()),
+    )
+    return Health(
+        redis="away" if glance is None else "ok",
+        database="away" if newest is None else "ok",
+        queues=models(services.models.catalog(), glance),
+        workers=None if glance is None else [Worker(**beat) for beat in glance.beats],
+        failures=None if newest is None or failures is None else ErrorCount.of(failures),
+        dead=None if glance is None else sum(each["dead"] for each in glance.depths.values()),
+    )
+
+
+async def _known(asked: Awaitable[T]) -> T | None:
+    try:
+        return await asked
+    except (LabelmillError, Problem):
+        return None

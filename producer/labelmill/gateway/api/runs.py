@@ -1,0 +1,99 @@
+"""``GET /v1/runs``: runs, and how far they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from fastapi import APIRouter
+
+from labelmill.db import tables
+from labelmill.db.store import RunProgress
+from labelmill.gateway.access import Reader
+from labelmill.gateway.answers import Bucket, Run, Runs, Throughput
+from labelmill.gateway.api.results import After, Limit
+from labelmill.gateway.contract import problems
+from labelmill.gateway.problems import Problem
+from labelmill.gateway.services import Services, Shared
+
+router = APIRouter(tags=["runs"])
+
+T = TypeVar("T")
+
+_RATE_OVER = timedelta(minutes=1)
+
+
+@router.get("/v1/runs", responses=problems())
+async def get_runs(services: Shared, _caller: Reader, after: After, limit: Limit = 50) -> Runs:
+    """Runs, the newest first."""
+
+    def load() -> Runs:
+        runs, following = services.queries.runs(limit, after)
+        return Runs(
+            runs=[_described(services, run) for run in runs],
+            next=None if following is None else str(following),
+        )
+
+    return await services.database_threads.run(load)
+
+
+@router.get("/v1/runs/{id:path}/throughput", responses=problems(404))
+async def get_throughput(id: str, services: Shared, _caller: Reader) -> Throughput:
+    """What a run finished, in equal stretches of time since it began to."""
+
+    def load() -> Throughput | None:
+        if services.store.run(id) is None:
+            return None
+        found = services.queries.throughput(id)
+        return Throughput(
+            bucket_seconds=found.bucket_seconds,
+            buckets=[
+                Bucket(at=at, succeeded=succeeded, failed=failed)
+                for at, succeeded, failed in found.buckets
+            ],
+        )
+
+    return _found(await services.database_threads.run(load))
+
+
+@router.get("/v1/runs/{id:path}", responses=problems(404))
+async def get_run(id: str, services: Shared, _caller: Reader) -> Run:
+    """A run and how far it is."""
+
+    def load() -> Run | None:
+        run = services.store.run(id)
+        return None if run is None else _described(services, run)
+
+    return _found(await services.database_threads.run(load))
+
+
+def _described(services: Services, run: tables.Run) -> Run:
+    now = datetime.now(UTC)
+    progress = services.store.run_progress(run.id) or RunProgress(run.submitted, 0, 0)
+    left = max(progress.submitted - progress.finished, 0)
+    rate = _rate(services, run, now)
+    return Run(
+        id=run.id,
+        model=run.model,
+        source=run.source,
+        submitted=progress.submitted,
+        succeeded=progress.succeeded,
+        failed=progress.failed,
+        created_at=run.created_at,
+        submitted_at=run.finished_at,
+        done=run.finished_at is not None and not left,
+        rate=rate,
+        eta_seconds=left / rate if left and rate else None,
+    )
+
+
+def _rate(services: Services, run: tables.Run, now: datetime) -> float:
+    since = max(run.created_at, now - _RATE_OVER)
+    seconds = max((now - since).total_seconds(), 1.0)
+    return services.queries.finished_since(run.id, since) / seconds
+
+
+def _found(found: T | None) -> T:
+    if found is None:
+        raise Problem(404, "not_found", "there is no run of that id")
+    return found

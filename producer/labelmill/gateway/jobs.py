@@ -1,0 +1,158 @@
+"""Jobs as the API shows them: a row of the ledger, a row of results, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+from urllib.parse import quote
+
+from labelmill.db import tables
+from labelmill.core.errors import BrokerUnavailable
+from labelmill.db.store import Store
+from labelmill.core.json import JsonValue
+from labelmill.core.result import Status
+from labelmill.media.uploads import is_upload
+from labelmill.gateway.answers import Fault, ImageInput, Inline, Job, Outcome, Score, TextInput, Uri
+from labelmill.gateway.queues import Queues
+from labelmill.gateway.threads import Threads
+
+
+def job_url(job_id: str) -> str:
+    """Where a job is found."""
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def run_url(run: str) -> str:
+    """Where a run is found."""
+    return f"/v1/runs/{quote(run, safe='')}"
+
+
+class Jobs:
+    """Looks jobs up.
+
+    Every method:
+
+    Raises:
+        DatabaseUnavailable: the database is away.
+    """
+
+    def __init__(self, store: Store, threads: Threads, queues: Queues) -> None:
+        self._store = store
+        self._threads = threads
+        self._queues = queues
+
+    async def find(self, job_id: str) -> Job | None:
+        """The job of that id, or None."""
+        result, job = await self._threads.run(self._rows, job_id)
+        if result is not None:
+            return finished(result, job)
+        if job is None:
+            return None
+        return unfinished(job, running=await self._is_running(job))
+
+    async def of(self, results: Sequence[tables.Result]) -> list[Job]:
+        """The jobs of these rows."""
+        if not results:
+            return []
+        known = await self._threads.run(self._store.jobs_of, [each.id for each in results])
+        return [finished(each, known.get(each.id)) for each in results]
+
+    async def finished(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Those of these jobs that have their rows."""
+        rows = await self._threads.run(self._store.results_of, ids)
+        return {job.id: job for job in await self.of(list(rows.values()))}
+
+    async def payload(self, job_id: str) -> dict[str, JsonValue] | None:
+        """What a job of the ledger asks for."""
+        job = await self._threads.run(self._store.job, job_id)
+        return job.payload if job is not None else None
+
+    def _rows(self, job_id: str) -> tuple[tables.Result | None, tables.Job | None]:
+        # The ledger first: a row that comes in between is found.
+        job = self._store.job(job_id)
+        return self._store.result(job_id), job
+
+    async def _is_running(self, job: tables.Job) -> bool:
+        try:
+            return job.id in await self._queues.running(job.model)
+        except BrokerUnavailable:
+            # It is known to the ledger, and nobody can say more.
+            return False
+
+
+def finished(result: tables.Result, job: tables.Job | None) -> Job:
+    """A job that has its row; the ledger does not have those of a bare ``send_task``."""
+    succeeded = result.status is Status.SUCCEEDED
+    return Job(
+        id=result.id,
+        model=result.model,
+        run=result.run_id,
+        state="succeeded" if succeeded else "failed",
+        input=_input(job),
+        thumbnail=_thumbnail(job),
+        enqueued_at=result.enqueued_at or (job.enqueued_at if job else None),
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+        result=_outcome(result) if succeeded else None,
+        error=None
+        if succeeded
+        else Fault(code=result.error_code or "unknown", message=result.error_message),
+    )
+
+
+def unfinished(job: tables.Job, *, running: bool) -> Job:
+    """A job of the ledger that has no row yet."""
+    state: Literal["queued", "running"] = "running" if running else "queued"
+    return Job(
+        id=job.id,
+        model=job.model,
+        run=job.run_id,
+        state=state,
+        input=_input(job),
+        thumbnail=_thumbnail(job),
+        enqueued_at=job.enqueued_at,
+        started_at=None,
+        finished_at=None,
+        result=None,
+        error=None,
+    )
+
+
+def has_thumbnail(payload: dict[str, JsonValue]) -> bool:
+    """Whether the gateway has the image itself."""
+    image = payload.get("image")
+    if not isinstance(image, dict):
+        return False
+    uri = image.get("uri")
+    return "base64" in image or (isinstance(uri, str) and is_upload(uri))
+
+
+def _outcome(result: tables.Result) -> Outcome:
+    return Outcome(
+        label=result.label,
+        score=result.score,
+        scores=[Score(**each) for each in result.scores or []],
+        checkpoint=result.checkpoint,
+        revision=result.revision,
+        attempt=result.attempt,
+        group_size=result.group_size,
+        worker=result.worker,
+    )
+
+
+def _input(job: tables.Job | None) -> TextInput | ImageInput | None:
+    payload = job.payload if job is not None else {}
+    text, image = payload.get("text"), payload.get("image")
+    if isinstance(text, str):
+        return TextInput(text=text)
+    if not isinstance(image, dict):
+        return None
+    uri, name = image.get("uri"), image.get("name")
+    name = name if isinstance(name, str) else None
+    return ImageInput(image=Uri(uri=uri, name=name) if isinstance(uri, str) else Inline(name=name))
+
+
+def _thumbnail(job: tables.Job | None) -> str | None:
+    if job is None or not has_thumbnail(job.payload):
+        return None
+    return f"{job_url(job.id)}/thumbnail"

@@ -1,0 +1,138 @@
+"""The queues as the gateway sees them: how full they are, who serves them, what is running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+
+import redis
+
+from labelmill.core.catalog import Catalog
+from labelmill.broker.heartbeat import Heartbeat, heartbeats
+from labelmill.broker.queues import QueueDepth, queue_depths
+from labelmill.gateway.answers import Model
+from labelmill.gateway.fresh import Fresh
+from labelmill.gateway.problems import try_again
+from labelmill.gateway.threads import Threads
+from labelmill.broker.whereabouts import Lookout
+
+_FRESH_SECONDS = 0.5
+_ZERO = timedelta()
+
+
+class Glance(NamedTuple):
+    """All queues at one moment; ``oldest`` has, by queue, how long its oldest job has waited."""
+
+    depths: dict[str, QueueDepth]
+    beats: list[Heartbeat]
+    oldest: dict[str, float | None]
+
+
+class Queues:
+    """What Redis knows, looked up at most twice a second however many ask.
+
+    Parameters:
+        broker: a client with ``decode_responses`` off.
+        threads: in which it is asked.
+        catalog: the models.
+        max_waiting: jobs that may wait in a queue before more are refused.
+
+    Every method:
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+
+    def __init__(
+        self,
+        broker: redis.Redis,
+        threads: Threads,
+        catalog: Callable[[], Catalog],
+        max_waiting: int,
+    ) -> None:
+        self._broker = broker
+        self._threads = threads
+        self._catalog = catalog
+        self._max_waiting = max_waiting
+        self._lookout = Lookout(broker)
+        self._glance = Fresh(self._look, _FRESH_SECONDS)
+        self._depths = Fresh(self._count, _FRESH_SECONDS)
+        self._leased: dict[str, Fresh[frozenset[str]]] = {}
+        self._taken: dict[str, int] = {}
+
+    async def glance(self) -> Glance:
+        """All queues."""
+        return await self._glance.get()
+
+    async def take_room(self, queue: str, jobs: int) -> None:
+        """Count jobs that are about to be submitted.
+
+        Raises:
+            Problem: the queue is over its bound.
+        """
+        depth = (await self._depths.get()).get(queue)
+        # None for a model that came into models.toml since they were looked up.
+        waiting = (depth["waiting"] if depth else 0) + self._taken.get(queue, 0)
+        if waiting + jobs > self._max_waiting:
+            raise try_again(
+                429,
+                "queue_full",
+                f"{waiting:,} jobs wait for {queue} and no more than {self._max_waiting:,} may; "
+                "submit again when workers have caught up",
+            )
+        self._taken[queue] = self._taken.get(queue, 0) + jobs
+
+    async def running(self, queue: str) -> frozenset[str]:
+        """The jobs of a queue that are in some worker's hands."""
+
+        async def look() -> frozenset[str]:
+            seen = await self._threads.run(self._lookout.look, queue, leased=True)
+            return seen.leased
+
+        return await self._leased.setdefault(queue, Fresh(look, _FRESH_SECONDS)).get()
+
+    async def _count(self) -> dict[str, QueueDepth]:
+        depths = await self._threads.run(queue_depths, self._broker, list(self._catalog()))
+        self._taken.clear()
+        return depths
+
+    async def _look(self) -> Glance:
+        return await self._threads.run(self._look_now, list(self._catalog()))
+
+    def _look_now(self, names: list[str]) -> Glance:
+        depths = queue_depths(self._broker, names)
+        oldest = {name: self._oldest(name) for name in names if depths[name]["waiting"]}
+        return Glance(depths, heartbeats(self._broker), oldest)
+
+    def _oldest(self, queue: str) -> float | None:
+        seen = self._lookout.look(queue, leased=False)
+        known = [since for since in seen.waiting_since.values() if since is not None]
+        if not known:
+            return None
+        return max(seen.moment - min(known), _ZERO).total_seconds()
+
+
+def models(catalog: Catalog, glance: Glance | None) -> list[Model]:
+    """The models with their queues; what only Redis knows is None without a glance."""
+    described = []
+    for name, spec in catalog.items():
+        depth = glance.depths.get(name) if glance else None
+        serving = [beat for beat in glance.beats if name in beat["models"]] if glance else None
+        described.append(
+            Model(
+                name=name,
+                task=spec.task,
+                kind="text" if spec.task == "text-classification" else "image",
+                checkpoint=spec.checkpoint,
+                revision=spec.revision,
+                waiting=depth and depth["waiting"],
+                running=depth and depth["leased"],
+                delayed=depth and depth["delayed"],
+                dead=depth and depth["dead"],
+                served=None if serving is None else bool(serving),
+                workers=None if serving is None else len(serving),
+                oldest_seconds=glance.oldest.get(name) if glance else None,
+            )
+        )
+    return described

@@ -1,0 +1,155 @@
+"""The services of a gateway: what its requests share, opened and closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+import redis
+from fastapi import Depends, Request
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
+from labelmill.db.queries import Queries
+from labelmill.db.store import Store
+from labelmill.db.tables import Run
+from labelmill.db.tokens import Tokens
+from labelmill.broker.stream import Announcements
+from labelmill.client.client import Client
+from labelmill.media.uploads import UploadStore
+from labelmill.gateway.bearers import Bearers
+from labelmill.gateway.fresh import Fresh
+from labelmill.gateway.intake import Intake
+from labelmill.gateway.jobs import Jobs
+from labelmill.gateway.models import Models
+from labelmill.gateway.queues import Queues
+from labelmill.gateway.rates import Rates
+from labelmill.gateway.settings import GatewaySettings
+from labelmill.gateway.summaries import Summaries
+from labelmill.gateway.threads import Threads
+from labelmill.gateway.watcher import Watcher
+from labelmill.recovery.dead import DeadLetters
+
+_THREADS = 8
+_DECODERS = 2  # an image of the most pixels takes some hundred MB while it is made small
+_LISTENERS = 2  # the watcher, and streams that catch up
+_LISTEN_SECONDS = 10
+_FRESH_SECONDS = 0.5
+_COUNTERS = 2
+_COUNT_SECONDS = 120
+_PENDING_JOBS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the requests share."""
+
+    settings: GatewaySettings
+    is_open: bool
+    models: Models
+    bearers: Bearers
+    rates: Rates
+    broker: redis.Redis
+    store: Store
+    queries: Queries
+    dead: DeadLetters
+    uploads: UploadStore
+    redis_threads: Threads
+    database_threads: Threads
+    file_threads: Threads
+    image_threads: Threads
+    queues: Queues
+    jobs: Jobs
+    intake: Intake
+    watcher: Watcher
+    summaries: Summaries
+    newest_run: Fresh[list[Run]]
+
+
+@asynccontextmanager
+async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[Services]:
+    """The services, as long as the block runs; they connect when they are first used.
+
+    Parameters:
+        is_open: whether only this machine can ask, so that no token is needed while there is none.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    seconds = settings.answer_seconds
+    models = Models(settings.models_file)
+    uploads = UploadStore.open(settings.upload_store)
+    redis_threads = Threads("redis", _THREADS, seconds, BrokerUnavailable)
+    database_threads = Threads("database", _THREADS, seconds, DatabaseUnavailable)
+    listening = Threads("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
+    counting = Threads("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable)
+    file_threads = Threads("files", _THREADS, 6 * seconds, UploadStoreUnavailable)
+    image_threads = Threads("images", _DECODERS, 6 * seconds, UploadStoreUnavailable)
+    broker = redis.Redis.from_url(
+        settings.broker_url,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+    queues = Queues(broker, redis_threads, models.catalog, settings.max_waiting)
+    rates = Rates(settings, redis_threads)
+    with (
+        broker,
+        Announcements(settings.broker_url) as announcements,
+        Store.open(settings.database_url) as store,
+        Client(settings.broker_url, settings.database_url) as client,
+    ):
+        jobs = Jobs(store, database_threads, queues)
+        queries = Queries(store.engine)
+        intake = Intake(client, store, seconds, _PENDING_JOBS)
+        watcher = Watcher(
+            announcements, listening, jobs, queries, database_threads, settings.max_event_streams
+        )
+        watcher.start()
+        try:
+            yield Services(
+                settings=settings,
+                is_open=is_open,
+                models=models,
+                bearers=Bearers(Tokens(store.engine), database_threads),
+                rates=rates,
+                broker=broker,
+                store=store,
+                queries=queries,
+                dead=DeadLetters(broker, store),
+                uploads=uploads,
+                redis_threads=redis_threads,
+                database_threads=database_threads,
+                file_threads=file_threads,
+                image_threads=image_threads,
+                queues=queues,
+                jobs=jobs,
+                intake=intake,
+                watcher=watcher,
+                summaries=Summaries(queries, counting, seconds),
+                # The cheapest way to ask whether the database answers and has its tables.
+                newest_run=Fresh(lambda: database_threads.run(store.runs, 1), _FRESH_SECONDS),
+            )
+        finally:
+            await watcher.close()
+            await intake.close()
+            for threads in (
+                redis_threads,
+                database_threads,
+                listening,
+                counting,
+                file_threads,
+                image_threads,
+            ):
+                threads.close()
+
+
+def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+Shared = Annotated[Services, Depends(_services)]
+"""The parameter of a route by which it gets the services."""

@@ -1,0 +1,172 @@
+"""Submission: from what a request asks for to jobs in the ledger and the queue."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.client.client import ledger_row
+from labelmill.core.job import check_id, parse_job
+from labelmill.gateway.answers import Accepted, AcceptedRun, Fault, Refused, Taken
+from labelmill.gateway.jobs import job_url
+from labelmill.gateway.models import Models
+from labelmill.gateway.problems import Problem, of_job
+from labelmill.gateway.requests import MAX_JOBS, JobIn, ManyJobs, OneJob
+from labelmill.gateway.sameness import is_same
+from labelmill.gateway.services import Services
+from labelmill.core.ids import new_id
+from labelmill.broker.publisher import Publication
+
+_NAMESPACE = uuid.UUID("f0b1c9c2-6f0e-4f3f-9f5e-5d0c0c7a3f11")
+_DUPLICATE = Fault(
+    code="duplicate_job", message="another job was submitted under this id before; choose another"
+)
+
+
+class Ids:
+    """The ids of what a request makes: from its idempotency key if it has one.
+
+    Parameters:
+        caller: who asks; another's equal key is another key.
+        key: the ``Idempotency-Key``.
+    """
+
+    def __init__(self, caller: str, key: str | None) -> None:
+        self.are_derived = key is not None
+        self._prefix = f"{caller}\n{key}\n"
+
+    def of(self, what: str) -> str:
+        """The id of one thing, such as the run or the job of a number."""
+        if not self.are_derived:
+            return new_id()
+        return str(uuid.uuid5(_NAMESPACE, self._prefix + what))
+
+
+async def submit_one(services: Services, ids: Ids, asked: OneJob) -> Accepted:
+    """Submit one job.
+
+    Raises:
+        Problem: it is not taken, now or ever.
+        JobError: it can never be done.
+        ServiceUnavailable: Redis or the database is away.
+    """
+    publication = _publication(
+        services.models,
+        asked.model,
+        asked,
+        id=asked.id or ids.of("0"),
+        run=asked.run,
+        priority=asked.priority,
+        eta=asked.eta,
+        expires=asked.expires,
+    )
+    await services.queues.take_room(asked.model, 1)
+    [accepted] = await services.intake.submit([publication])
+    if not accepted:
+        raise _conflict(derived=ids.are_derived and asked.id is None)
+    return Accepted(id=publication.id, url=job_url(publication.id))
+
+
+async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> AcceptedRun:
+    """Submit many jobs as one run; a job that cannot be done stops no other.
+
+    Raises:
+        Problem: none is taken, now or ever.
+        ServiceUnavailable: Redis or the database is away.
+    """
+    run = asked.run or ids.of("run")
+    outcomes: list[Publication | JobError] = []
+    for number, job in enumerate(asked.jobs):
+        job_id = job.id or ids.of(str(number))
+        try:
+            outcomes.append(_publication(services.models, asked.model, job, id=job_id, run=run))
+        except JobError as error:
+            outcomes.append(error)
+    publications = [each for each in outcomes if isinstance(each, Publication)]
+    if not publications:
+        raise next(of_job(each) for each in outcomes if isinstance(each, JobError))
+    if ids.are_derived:
+        own = {job.id for job in asked.jobs}  # what they stand for is told job by job
+        derived = [each for each in publications if each.id not in own]
+        beyond = [ids.of(str(number)) for number in range(len(asked.jobs), MAX_JOBS)]
+        await _check_repeated(services, derived, beyond)
+    await services.queues.take_room(asked.model, len(publications))
+    accepted = iter(await services.intake.submit(publications))
+    return AcceptedRun(
+        run=run,
+        jobs=[
+            Refused(error=Fault(code=each.code, message=each.message))
+            if isinstance(each, JobError)
+            else _taken(each.id, accepted=next(accepted))
+            for each in outcomes
+        ],
+    )
+
+
+async def _check_repeated(
+    services: Services, publications: Sequence[Publication], beyond: Sequence[str]
+) -> None:
+    """Refuse a key that stood for another request, before any of this one is submitted.
+
+    Parameters:
+        publications: those whose ids are made of the key.
+        beyond: the ids that a longer request would have had.
+
+    Raises:
+        Problem: it did.
+    """
+    ids = [each.id for each in publications]
+    known = await services.database_threads.run(services.store.jobs_of, [*ids, *beyond])
+    if known and (
+        set(known) != set(ids)
+        or not all(is_same(ledger_row(each), known[each.id]) for each in publications)
+    ):
+        raise _conflict(derived=True)
+
+
+def _publication(
+    models: Models, model: str, asked: JobIn, *, id: str, run: str | None, **options: Any
+) -> Publication:
+    kwargs: dict[str, Any] = {"text": asked.text, "run": run}
+    if asked.image is not None:
+        kwargs["image"] = asked.image.model_dump(exclude_none=True)
+    if asked.top_k is not None:
+        kwargs["options"] = {"top_k": asked.top_k}
+    models.require(model, "text" if asked.image is None else "image")
+    _check_address(id, "/thumbnail")
+    if run is not None:
+        _check_address(run, "/throughput")
+    return Publication(
+        queue=model,
+        id=check_id(id),
+        job=parse_job(kwargs),
+        enqueued_at=datetime.now(UTC),
+        **options,
+    )
+
+
+def _check_address(id: str, below: str) -> None:
+    """Refuse an id under whose URL something else would be found.
+
+    Raises:
+        JobError: it is one.
+    """
+    if id in (".", "..") or id.endswith(below):
+        raise JobError(
+            ErrorCode.INVALID_JOB, f"an id is neither . nor .. and does not end in {below}"
+        )
+
+
+def _taken(job_id: str, *, accepted: bool) -> Taken | Refused:
+    return Taken(id=job_id, url=job_url(job_id)) if accepted else Refused(error=_DUPLICATE)
+
+
+def _conflict(*, derived: bool) -> Problem:
+    if derived:
+        return Problem(
+            409, "idempotency_conflict", "this Idempotency-Key came with another request before"
+        )
+    return Problem(409, _DUPLICATE.code, str(_DUPLICATE.message))

@@ -1,0 +1,76 @@
+"""Summaries: counts over many results, looked up once for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+
+from labelmill.db.queries import Queries, ResultFilter, Summary
+from labelmill.core.result import Status
+from labelmill.gateway.fresh import Fresh
+from labelmill.gateway.problems import try_again
+from labelmill.gateway.threads import Threads
+
+_FRESH_SECONDS = 2.0
+_FRESH_TIMES = 5.0
+"""How many times as long as its counting a summary is fresh: a page that is left open then keeps
+the database busy for a sixth of the time at most."""
+_KEPT = 64
+_OF_LATE = timedelta(days=1)
+
+
+class Summaries:
+    """Counts results, in threads of its own: what counts for long holds up nobody else.
+
+    Parameters:
+        patience: how long a caller waits, in seconds, before an older summary has to do.
+    """
+
+    def __init__(self, queries: Queries, threads: Threads, patience: float) -> None:
+        self._queries = queries
+        self._threads = threads
+        self._patience = patience
+        self._kept: OrderedDict[ResultFilter, Fresh[Summary]] = OrderedDict()
+        self._failures = Fresh(self._count_failures, _FRESH_SECONDS, _FRESH_TIMES)
+
+    async def of(self, wanted: ResultFilter) -> Summary:
+        """The summary of a filter, or the last one while a newer one is being counted.
+
+        Raises:
+            Problem: the first one is still being counted; it can be asked for again.
+            DatabaseUnavailable: the database is away.
+        """
+        return await self._patient(self._fresh(wanted))
+
+    async def recent_failures(self) -> Summary:
+        """The jobs that failed in the last 24 hours; raises as :meth:`of`."""
+        return await self._patient(self._failures)
+
+    async def _patient(self, summary: Fresh[Summary]) -> Summary:
+        try:
+            async with asyncio.timeout(self._patience) as timeout:
+                return await summary.get()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            if summary.last is None:
+                raise try_again(503, "still_counting", "still counting; ask again") from None
+            return summary.last
+
+    def _fresh(self, wanted: ResultFilter) -> Fresh[Summary]:
+        kept = self._kept.get(wanted)
+        if kept is None:
+            kept = self._kept[wanted] = Fresh(
+                lambda: self._threads.run(self._queries.summary, wanted),
+                _FRESH_SECONDS,
+                _FRESH_TIMES,
+            )
+        self._kept.move_to_end(wanted)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+    async def _count_failures(self) -> Summary:
+        wanted = ResultFilter(status=Status.FAILED, since=datetime.now(UTC) - _OF_LATE)
+        return await self._threads.run(self._queries.summary, wanted)

@@ -1,0 +1,215 @@
+"""The watcher: tells those who wait that a job has its row; one for all of them.
+
+Workers announce the groups that they finish, and the watcher listens. Announcements may be off, or
+Redis away: so it looks into the database too, slowly, for what nobody announced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from labelmill.core.errors import LabelmillError
+from labelmill.db.queries import Queries, ResultFilter
+from labelmill.broker.stream import Announcements
+from labelmill.broker.announcement import Announcement
+from labelmill.gateway.jobs import Jobs
+from labelmill.gateway.problems import try_again
+from labelmill.gateway.streams import Event, Stream
+from labelmill.gateway.threads import Threads
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+_QUIET_SECONDS = 5.0  # without an announcement, the streams look into the database
+_BLOCK_MS = 1000
+_PAUSE_SECONDS = 0.05  # between two reads, so that a flood is looked up in few queries
+_MOST_WAITING = 1000  # requests; more are answered at once
+_MOST_LOOKED_UP = 200  # rows for the streams at a time
+_REMEMBERED = 5000
+_LATE = timedelta(seconds=5)  # rows are written a little after they were finished
+
+Entry = tuple[str, list[Announcement]]
+
+
+class Watcher:
+    """Looks for rows of jobs on behalf of requests that wait and of streams.
+
+    Parameters:
+        most_streams: that may be open at the same time.
+    """
+
+    def __init__(
+        self,
+        announcements: Announcements,
+        listening: Threads,
+        jobs: Jobs,
+        queries: Queries,
+        threads: Threads,
+        most_streams: int,
+    ) -> None:
+        self._announcements = announcements
+        self._listening = listening
+        self._jobs = jobs
+        self._queries = queries
+        self._threads = threads
+        self._most_streams = most_streams
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._streams: set[Stream] = set()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._looked_until = datetime.now(UTC)
+        self._heard_at = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to listen and to look."""
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
+
+    def let_go(self) -> None:
+        """End all streams, and let nobody wait any longer."""
+        for stream in self._streams:
+            stream.close()
+        self._tell(list(self._waiting))
+
+    async def close(self) -> None:
+        """Stop listening and looking."""
+        self.let_go()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def wait(self, job_id: str, seconds: float) -> None:
+        """Return when the job has its row, or the time is over."""
+        if len(self._waiting) >= _MOST_WAITING:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(job_id, set())
+        waiting.add(future)
+        try:
+            # It may have got its row before we began to listen for it.
+            if await self._jobs.finished([job_id]):
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await future
+        finally:
+            waiting.discard(future)
+            if not waiting:
+                self._waiting.pop(job_id, None)
+
+    def open(self, stream: Stream) -> None:
+        """Give a stream what comes from now on.
+
+        Raises:
+            Problem: too many are open.
+        """
+        if len(self._streams) >= self._most_streams:
+            raise try_again(503, "too_many_streams", "too many event streams are open")
+        if not self._streams:
+            self._looked_until = datetime.now(UTC)
+        self._streams.add(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """Give a stream nothing any more."""
+        self._streams.discard(stream)
+
+    async def backlog(self, after: str, stream: Stream) -> tuple[str | None, list[Event]]:
+        """Some of what was announced after an entry, and the entry to go on from, if any.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+            DatabaseUnavailable: the database does not answer.
+        """
+        entries = await self._listening.run(self._announcements.read, after, 0)
+        if not entries:
+            return None, []
+        return entries[-1][0], await self._events(entries, [stream])
+
+    # Listening
+
+    async def _listen(self) -> None:
+        last: str | None = None
+        while True:
+            try:
+                if last is None:
+                    last = await self._listening.run(self._announcements.newest)
+                entries = await self._listening.run(self._announcements.read, last, _BLOCK_MS)
+                if entries:
+                    last = entries[-1][0]
+                    await self._hear(entries)
+                    await asyncio.sleep(_PAUSE_SECONDS)
+            except LabelmillError as error:
+                logger.warning("announcements are not heard: %s", error)
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _hear(self, entries: Sequence[Entry]) -> None:
+        self._heard_at = time.monotonic()
+        self._looked_until = datetime.now(UTC)
+        self._tell([each["id"] for _, announced in entries for each in announced])
+        if self._streams:
+            self._give(await self._events(entries, list(self._streams)))
+
+    async def _events(self, entries: Sequence[Entry], streams: Sequence[Stream]) -> list[Event]:
+        """What one of the streams wants of these entries, the newest only where it is much."""
+        wanted = [
+            (each["id"], entry)
+            for entry, announced in entries
+            for each in announced
+            if any(stream.wants(each["run"], each["model"]) for stream in streams)
+        ]
+        left_out = wanted[:-_MOST_LOOKED_UP]
+        for stream in streams if left_out else ():
+            stream.miss(len(left_out))
+        self._remember([job_id for job_id, _ in left_out])
+        shown = wanted[-_MOST_LOOKED_UP:]
+        rows = await self._jobs.finished([job_id for job_id, _ in shown])
+        events = [Event(rows[job_id], entry) for job_id, entry in shown if job_id in rows]
+        return [
+            # A reader that resumes after an entry has got the whole of it.
+            Event(each.job) if following and following.entry == each.entry else each
+            for each, following in zip(events, [*events[1:], None], strict=True)
+        ]
+
+    # Looking
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            try:
+                if self._waiting:
+                    self._tell(list(await self._jobs.finished(list(self._waiting))))
+                if self._streams and time.monotonic() - self._heard_at > _QUIET_SECONDS:
+                    await self._look()
+            except LabelmillError as error:
+                logger.warning("rows are not found: %s", error)
+
+    async def _look(self) -> None:
+        wanted = ResultFilter(since=self._looked_until - _LATE)
+        page = await self._threads.run(self._queries.page, wanted, _MOST_LOOKED_UP)
+        new = [each for each in reversed(page.results) if each.id not in self._seen]
+        if new:
+            self._looked_until = max(self._looked_until, new[-1].finished_at)
+            self._give([Event(job) for job in await self._jobs.of(new)])
+
+    # Telling
+
+    def _tell(self, ids: Sequence[str]) -> None:
+        for job_id in ids:
+            for future in self._waiting.get(job_id, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    def _give(self, events: Sequence[Event]) -> None:
+        self._remember([each.job.id for each in events])
+        for stream in self._streams:
+            stream.put([each for each in events if stream.wants(each.job.run, each.job.model)])
+
+    def _remember(self, ids: Sequence[str]) -> None:
+        self._seen.update(dict.fromkeys(ids))
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)

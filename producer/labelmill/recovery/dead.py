@@ -1,0 +1,159 @@
+"""Dead letters: the messages of jobs that ended their worker each time.
+
+Such a job has its row, ``failed / poisoned``, and a row once written never changes. So a letter is
+replayed as a new job, with a row of its own, under an id that names the old one: ``a`` becomes
+``a:replay1``, and that, should it die too, ``a:replay2``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import redis
+
+from labelmill.core.errors import JobError
+from labelmill.db.rows import JobRow
+from labelmill.db.store import Store
+from labelmill.core.ids import MAX_ID_LENGTH
+from labelmill.broker import message
+from labelmill.core.job import Job
+from labelmill.broker.queues import QueueKeys
+from labelmill.broker.connection import broker_errors
+
+_SCRIPT = Path(__file__).with_name("replay.lua")
+_PAGE = 100  # letters, which may hold images, in memory at a time
+
+_REPLAY = re.compile(r"(.*):replay([1-9]\d*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One dead letter, as it lies in Redis and as it reads."""
+
+    queue: str
+    raw: bytes
+    content: message.Message
+
+    @property
+    def id(self) -> str:
+        """The id of the job that died."""
+        return self.content.id
+
+    @property
+    def replay_id(self) -> str:
+        """The id of the job as which it is replayed."""
+        return replay_id(self.id)
+
+
+class DeadLetters:
+    """The dead letters of all queues.
+
+    Parameters:
+        broker: a client with ``decode_responses`` off.
+        store: the results database, whose ledger gets what is replayed.
+
+    Every method:
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+
+    def __init__(self, broker: redis.Redis, store: Store) -> None:
+        self._broker = broker
+        self._store = store
+        self._replay = broker.register_script(_SCRIPT.read_text())
+
+    def queues(self) -> list[str]:
+        """The queues that have dead letters."""
+        before, after = QueueKeys("\0").dead.split("\0")
+        with broker_errors():
+            keys = list(self._broker.scan_iter(match=f"{before}*{after}", count=1000))
+        names = (key.decode() for key in keys)
+        return sorted(name.removeprefix(before).removesuffix(after) for name in names)
+
+    def of(self, queue: str) -> Iterator[DeadLetter]:
+        """The dead letters of a queue, the newest first; each may be taken off when it comes."""
+        dead = QueueKeys(queue).dead
+        with broker_errors():
+            count = self._broker.llen(dead)
+        # Counted from the old end: neither letters that come meanwhile nor those that the caller
+        # takes off move what is still to come.
+        for first in range(count, 0, -_PAGE):
+            last = max(first - _PAGE + 1, 1)
+            with broker_errors():
+                page = cast("list[bytes]", self._broker.lrange(dead, -first, -last))
+            for raw in page:
+                yield DeadLetter(queue, raw, message.decode(raw))
+
+    def replay(self, letter: DeadLetter) -> bool:
+        """Put a letter's job back into its queue, as a new job at its first attempt.
+
+        It keeps its input, its run and its priority; an eta or an expiry was for the old one.
+
+        Returns False if the letter was gone or its new job is in the ledger already.
+
+        Raises:
+            JobError: the letter's message cannot be read.
+            DatabaseUnavailable: the database is away; the letter is where it was.
+        """
+        job = letter.content.job
+        if job is None:
+            raise cast("JobError", letter.content.error)
+        now = datetime.now(UTC)
+        new_id, priority = letter.replay_id, _priority(letter.raw)
+        # In the ledger first: once the letter is gone, the new job must get its row.
+        if self._store.add_jobs([_ledger_row(letter, job, now, priority)]):
+            return False
+        again = message.encode(new_id, job, queue=letter.queue, enqueued_at=now, priority=priority)
+        keys = QueueKeys(letter.queue)
+        with broker_errors():
+            moved = self._replay(keys=[keys.dead, keys.list_of(priority)], args=[letter.raw, again])
+        if not moved:
+            self._store.remove_jobs([new_id])
+            return False
+        if job.run is not None:
+            self._store.count_submitted(job.run, 1)
+        return True
+
+    def drop(self, letter: DeadLetter) -> bool:
+        """Take a letter off the list for good; False if it was gone. Its row stays."""
+        with broker_errors():
+            return bool(
+                self._broker.lrem(QueueKeys(letter.queue).dead, -1, cast("str", letter.raw))
+            )
+
+
+def replay_id(job_id: str) -> str:
+    """The id of a job's next replay."""
+    replayed = _REPLAY.fullmatch(job_id)
+    base, number = (replayed[1], int(replayed[2])) if replayed else (job_id, 0)
+    suffix = f":replay{number + 1}"
+    if len(base) + len(suffix) > MAX_ID_LENGTH:
+        base = hashlib.sha256(base.encode()).hexdigest()
+    return base + suffix
+
+
+def _priority(raw: bytes) -> int:
+    """The priority of a message that could be read."""
+    priority = json.loads(raw)["properties"].get("priority")
+    return priority if isinstance(priority, int) and 0 <= priority <= 9 else 0
+
+
+def _ledger_row(letter: DeadLetter, job: Job, now: datetime, priority: int) -> JobRow:
+    return JobRow(
+        id=letter.replay_id,
+        run_id=job.run,
+        model=letter.queue,
+        payload=job.to_kwargs(),
+        priority=priority,
+        eta=None,
+        expires_at=None,
+        enqueued_at=now,
+    )

@@ -1,5 +1,0 @@
-"""The engines: models of each task, made ready to answer groups of jobs."""
-
-from worker.engines.base import Engine
-
-__all__ = ["Engine"]

@@ -1,0 +1,51 @@
+"""Making the engine that a model's entry asks for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from labelmill.core.errors import ConfigurationError
+from labelmill.core.catalog import ModelSpec
+from labelmill.engines.base import Engine
+from labelmill.worker.settings import WorkerSettings
+
+#: An engine whose types of inputs and outputs are its own affair.
+AnyEngine = Engine[Any, Any]
+
+
+def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
+    """Load the model of an entry onto its device.
+
+    Raises:
+        ConfigurationError: its ``engine`` cannot be imported, or a setting cannot be used.
+        ModelLoadError: its checkpoint cannot be loaded.
+    """
+    if spec.engine is not None:
+        return _own(spec.engine)(spec)
+    # torch and transformers take seconds to import: only here, where they are needed.
+    from labelmill.engines.budget import BudgetFile
+    from labelmill.engines.image import ImageEngine
+    from labelmill.engines.text import TextEngine
+    from labelmill.images.fetch import image_fetcher
+
+    budgets = BudgetFile(settings.cache_dir / "pass-budgets.json")
+    if spec.task == "text-classification":
+        texts = TextEngine(spec)
+        if spec.token_budget is None:
+            texts.calibrate(budgets)
+        return texts
+    images = ImageEngine(spec, image_fetcher(settings), settings.max_image_pixels)
+    images.calibrate(budgets)
+    return images
+
+
+def _own(path: str) -> type[AnyEngine]:
+    module, _, name = path.partition(":")
+    try:
+        engine = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"engine {path!r} cannot be imported: {error}") from error
+    if not (isinstance(engine, type) and issubclass(engine, Engine)):
+        raise ConfigurationError(f"engine {path!r} is not a subclass of labelmill.engines.Engine")
+    return engine

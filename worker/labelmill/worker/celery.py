@@ -1,0 +1,62 @@
+"""The Celery app: ``celery -A worker worker`` finds it here."""
+
+from __future__ import annotations
+
+from celery import Celery
+from celery.utils.log import get_logger
+
+from labelmill.core.job import TASK_NAME
+from labelmill.core.catalog import MAINTENANCE_QUEUE
+from labelmill.worker import control  # noqa: F401 - registers its commands
+from labelmill.worker.consumer import GroupConsumer
+from labelmill.worker.maintenance import RECONCILE, reconcile
+from labelmill.worker.settings import WorkerSettings
+
+logger = get_logger(__name__)
+
+
+def make_app(settings: WorkerSettings) -> Celery:
+    """A Celery app whose workers run the group consumer.
+
+    Celery keeps its command line, its signals, its remote control and ordinary tasks on the
+    maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
+    models, threads and a device.
+    """
+    app = Celery("labelmill", broker=settings.broker_url, backend="labelmill.worker.no_results:NoResults")
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_default_queue=MAINTENANCE_QUEUE,
+        worker_pool="threads",
+        worker_concurrency=1,
+        worker_prefetch_multiplier=1,
+        broker_connection_retry_on_startup=True,
+        beat_schedule={
+            RECONCILE: {
+                "task": RECONCILE,
+                "schedule": settings.reconcile_every,
+                # Where no worker was up for a while, one sweep makes up for all that were missed.
+                "options": {"expires": settings.reconcile_every},
+            }
+        },
+        # Without timeouts Celery's loop waits for ever on a Redis that has fallen silent; a
+        # connection that is silent is given up after three checks.
+        broker_transport_options={
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 5,
+        },
+    )
+    app.steps["worker"].add(GroupConsumer)
+    app.task(_misdirected, name=TASK_NAME)
+    app.task(reconcile, name=RECONCILE)
+    return app
+
+
+def _misdirected(*_: object, **__: object) -> None:
+    # Without a task of this name Celery would log the message, payload and all.
+    logger.error("a job was sent to the queue %r; send it to a model's queue", MAINTENANCE_QUEUE)
+
+
+app = make_app(WorkerSettings())

@@ -1,0 +1,52 @@
+"""A leased job: what the stages hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from labelmill.core.errors import JobError
+from labelmill.core.result import LabelScore
+from labelmill.core.job import Job
+from labelmill.broker.message import Message
+from labelmill.broker.leases import Lease
+
+
+@dataclass(slots=True)
+class LeasedJob:
+    """One job between its lease and its row.
+
+    ``input`` is what its engine prepared, ``output`` what the model gave for it; either may be the
+    error that ended the job. ``group_size`` is how many shared the forward pass, 0 for none.
+    """
+
+    lease: Lease
+    message: Message
+    started_at: datetime
+    input: Any = None
+    output: Any = None
+    group_size: int = 0
+
+    @property
+    def id(self) -> str:
+        """The job's id, which is its row's."""
+        return self.message.id
+
+    @property
+    def job(self) -> Job:
+        """The validated job; only for messages without an error."""
+        assert self.message.job is not None  # noqa: S101 - admitted jobs have one
+        return self.message.job
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Jobs of one model that go through a stage together."""
+
+    model: str
+    jobs: Sequence[LeasedJob]
+
+
+Outcome = list[LabelScore] | JobError

@@ -1,0 +1,193 @@
+"""The pipeline: the three stages and the keeper as threads, with one beginning and one end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import redis
+from celery.utils.log import get_logger
+
+from labelmill.db.store import Store
+from labelmill.broker.heartbeat import Heartbeat
+from labelmill.engines.load import AnyEngine
+from labelmill.broker.heartbeat import HeartbeatWriter
+from labelmill.broker.leases import LeaseKeeper, Leases
+from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.worker.settings import WorkerSettings
+from labelmill.worker.commit import CommitStage
+from labelmill.worker.forward import ForwardStage
+from labelmill.worker.handover import ReadyJobs
+from labelmill.worker.leased import Group
+from labelmill.worker.prepare import PrepareStage
+
+logger = get_logger(__name__)
+
+# One group is committed while the next waits; when the database is slow, the device waits too.
+_FINISHED_GROUPS = 2
+# A Redis that is silent for longer is taken to be away.
+_ANSWER_SECONDS = 5
+# The part of the grace time that the stages may use; the rest is for giving back what they left.
+_FINISHING = 0.9
+
+
+class Pipeline:
+    """Takes, runs and commits groups of jobs in threads of its own.
+
+    Parameters:
+        name: the worker's name, for rows and heartbeats.
+        engines: the loaded models, by queue.
+        store: where the rows go.
+        is_revoked: whether a job's id was revoked.
+        on_death: called, from any thread, when a stage has died: the process must end.
+
+    Raises:
+        redis.RedisError: Redis does not answer now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engines: Mapping[str, AnyEngine],
+        store: Store,
+        settings: WorkerSettings,
+        *,
+        is_revoked: Callable[[str], bool],
+        on_death: Callable[[], None],
+    ) -> None:
+        self._on_death = on_death
+        self._died = threading.Event()
+        self._finishing_seconds = settings.shutdown_grace * _FINISHING
+        self._winding_down = threading.Lock()
+        self._deadline: float | None = None  # of the stages, once they are winding down
+        self._broker = redis.Redis.from_url(
+            settings.broker_url,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+        )
+        leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
+        self._heartbeat = HeartbeatWriter(self._broker, name, engines, settings.lease_seconds)
+        self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
+        self._doorbell = Doorbell(settings.broker_url)
+        self._finished: queue.Queue[Group | None] = queue.Queue(_FINISHED_GROUPS)
+        self._ready = ReadyJobs({queue: e.spec.group_size for queue, e in engines.items()})
+        self._prepare = PrepareStage(
+            engines,
+            leases,
+            self._keeper,
+            self._doorbell,
+            max_attempts=settings.max_attempts,
+            is_revoked=is_revoked,
+            ready=self._ready,
+            finished=self._finished,
+        )
+        self._forward = ForwardStage(
+            engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
+        )
+        self._commit = CommitStage(
+            engines, leases, self._keeper, store, worker=name, finished=self._finished
+        )
+        self._threads = {
+            stage: threading.Thread(target=self._guard, args=(stage, run), name=stage, daemon=True)
+            for stage, run in {
+                "keep leases": self._keeper.run,
+                "prepare": self._prepare.run,
+                "forward": self._forward.run,
+                "commit": self._commit.run,
+            }.items()
+        }
+
+    def start(self) -> None:
+        """Begin to take jobs.
+
+        Raises:
+            redis.RedisError: Redis does not answer now.
+        """
+        self._heartbeat.write(self.state())
+        for thread in self._threads.values():
+            thread.start()
+
+    def wind_down(self) -> float:
+        """Stop taking, and let only the device's group go on; from any thread, once or often.
+
+        Returns the time of the monotonic clock by which the stages must have ended.
+        """
+        with self._winding_down:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + self._finishing_seconds
+                self._prepare.stop()
+                self._ready.close()
+                logger.info("stopping: %d jobs on the device are finished", len(self.active()))
+            return self._deadline
+
+    def stop(self) -> None:
+        """Stop taking, finish the device's group, commit it, and give the rest back at once.
+
+        It takes at most the settings' ``shutdown_grace``; what is not committed by then goes back
+        too, and is run again elsewhere.
+        """
+        deadline = self.wind_down()
+        self._join("forward", deadline)
+        self._end_commit(deadline)
+        self._join("prepare", deadline)
+        self._keeper.stop()
+        self._join("keep leases", time.monotonic() + 1)
+        if self._died.is_set():
+            # One of the started jobs may be why: their leases expire, so that the attempt counts
+            # and each comes back alone.
+            unstarted = {leased.lease for leased in self._ready.left()}
+            self._keeper.drop(set(self._keeper.held()) - unstarted)
+        try:
+            released = self._keeper.release_all()
+            self._heartbeat.remove()
+            logger.info("gave back %d jobs that were not started", released)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("cannot give jobs back: %s; they expire", type(error).__name__)
+        self._doorbell.close()
+        self._broker.close()
+
+    def state(self) -> Heartbeat:
+        """What the worker is at, for its heartbeat and for ``celery inspect stats``."""
+        counters = self._commit.counters
+        return self._heartbeat.describe(
+            groups=counters.groups,
+            jobs=counters.jobs,
+            failed=counters.failed,
+            in_flight=self._keeper.count,
+            waiting_for="database" if self._commit.waits_for_database else None,
+        )
+
+    def active(self) -> list[str]:
+        """The ids of the jobs that are on the device now."""
+        return [leased.id for leased in self._forward.current]
+
+    @property
+    def device_seconds(self) -> float:
+        """How long the device has been at its group; on CUDA, until its outputs are there."""
+        return max(self._forward.running.seconds, self._commit.decoding.seconds)
+
+    def _end_commit(self, deadline: float) -> None:
+        try:
+            self._finished.put(None, timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Full:
+            logger.warning("the database did not answer within the grace time")
+        self._join("commit", deadline)
+        self._commit.give_up()
+        self._join("commit", time.monotonic() + 1)
+
+    def _join(self, stage: str, deadline: float) -> None:
+        self._threads[stage].join(max(0.0, deadline - time.monotonic()))
+        if self._threads[stage].is_alive():
+            logger.warning("the %s stage did not end within the grace time", stage)
+
+    def _guard(self, stage: str, run: Callable[[], None]) -> None:
+        # A worker without one of its stages would live on and do nothing.
+        try:
+            run()
+        except BaseException:
+            logger.critical("the %s stage died; the worker ends", stage, exc_info=True)
+            self._died.set()
+            self._on_death()
+            raise

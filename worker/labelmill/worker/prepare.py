@@ -1,0 +1,206 @@
+"""The prepare stage: take jobs, read them, and make their inputs ready."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import redis
+from celery.utils.log import get_logger
+
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.broker import message
+from labelmill.broker.queues import QueueKeys
+from labelmill.engines.load import AnyEngine
+from labelmill.broker.leases import Lease, LeaseKeeper, Leases, Taken
+from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.worker.aside import Aside
+from labelmill.worker.handover import ReadyJobs
+from labelmill.engines.isolate import isolate
+from labelmill.worker.leased import Group, LeasedJob
+from labelmill.worker.once import once
+
+logger = get_logger(__name__)
+
+# The longest sleep of an idle worker. A ring or a job ends it sooner; only a lease that another
+# worker let expire, or gave back after its first attempt, waits for it.
+_IDLE_SECONDS = 1.0
+_BROKER_PAUSE_SECONDS = 1.0
+
+
+class PrepareStage:
+    """Takes jobs whenever there is room for them, so that the device never waits for Redis.
+
+    Parameters:
+        engines: by model, which is the name of the queue.
+        max_attempts: how often a job is started before it counts as poisoned.
+        is_revoked: whether a job's id was revoked.
+        ready: where prepared jobs go.
+        finished: where jobs go that end here, with the error that ends them.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, AnyEngine],
+        leases: Leases,
+        keeper: LeaseKeeper,
+        doorbell: Doorbell,
+        *,
+        max_attempts: int,
+        is_revoked: Callable[[str], bool],
+        ready: ReadyJobs,
+        finished: queue.Queue[Group | None],
+    ) -> None:
+        self._engines = engines
+        self._leases = leases
+        self._keeper = keeper
+        self._doorbell = doorbell
+        self._max_attempts = max_attempts
+        self._is_revoked = is_revoked
+        self._ready = ready
+        self._finished = finished
+        self._order = list(engines)
+        self._aside = Aside(on_done=doorbell.ring)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Take and prepare until :meth:`stop`; Redis being away is waited out."""
+        while not self._stopping.is_set():
+            try:
+                self._round()
+            except (redis.RedisError, OSError) as error:
+                logger.warning("cannot take jobs: %s; trying again", type(error).__name__)
+                self._stopping.wait(_BROKER_PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self._stopping.set()
+        self._doorbell.ring()
+
+    def _round(self) -> None:
+        """Visit each queue once, and rest unless one may have more."""
+        self._order.append(self._order.pop(0))  # no queue is always the first
+        sleep, more = _IDLE_SECONDS, False
+        waitable: list[str] = []
+        full: list[str] = []
+        for name in self._order:
+            if self._stopping.is_set():
+                return
+            room = self._room(name)
+            if not room:
+                full.append(name)
+                continue
+            taken = self._take(name, room)
+            if taken.leases:
+                self._keeper.hold(taken.leases)
+                self._prepare(name, taken.leases)
+                if taken.leases[0].attempt > 1:
+                    # It may kill this worker: nobody else is taken along.
+                    self._empty_hands()
+            if len(taken.leases) == room:
+                more = True
+            else:
+                # Its lists were empty; what has come since then answers the doorbell's peek.
+                waitable += QueueKeys(name).lists
+                sleep = min(sleep, taken.due_in if taken.due_in is not None else sleep)
+        if not more:
+            self._rest(waitable, sleep, full)
+
+    def _rest(self, waitable: list[str], seconds: float, full: list[str]) -> None:
+        """Wait for an entry in one of the lists, or for room for one of the full queues."""
+        end = time.monotonic() + seconds
+        while self._doorbell.wait(waitable, max(0.0, end - time.monotonic())):
+            if self._stopping.is_set() or any(self._room(name) for name in full):
+                return
+
+    def _room(self, name: str) -> int:
+        """How many more jobs of the model may be taken, beside those that are prepared aside."""
+        # For a moment, or while the database is slow, a job counts both as aside and as ready.
+        return max(0, self._ready.room(name) - self._aside.jobs(name))
+
+    def _take(self, name: str, room: int) -> Taken:
+        taken = self._leases.take(name, room, claim=self._keeper.count == 0)
+        if taken.expired and not taken.leases:
+            # Claimed before any other queue is visited, or those would fill the hands again.
+            self._empty_hands()
+            taken = self._leases.take(name, room, claim=self._keeper.count == 0)
+        return taken
+
+    def _empty_hands(self) -> None:
+        while not self._keeper.wait_empty(timeout=0.1):
+            if self._stopping.is_set():
+                return
+
+    def _prepare(self, model: str, leases: Sequence[Lease]) -> None:
+        engine = self._engines[model]
+        admitted: list[LeasedJob] = []
+        ended: list[LeasedJob] = []
+        now = self._leases.now()
+        for lease in leases:
+            leased = LeasedJob(lease, message.decode(lease.message), now)
+            if self._delayed(leased):
+                continue
+            leased.output = self._refusal(leased, engine)
+            (ended if leased.output else admitted).append(leased)
+        if ended:
+            self._finished.put(Group(model, ended))
+        make_ready = partial(self._make_ready, model, admitted)
+        if engine.waits([leased.job for leased in admitted]):
+            self._aside.begin(model, len(admitted), make_ready)
+        else:
+            make_ready()
+
+    def _make_ready(self, model: str, admitted: Sequence[LeasedJob]) -> None:
+        jobs = [leased.job for leased in admitted]
+        step = partial(isolate, self._engines[model].prepare)
+        prepared: list[LeasedJob] = []
+        failed: list[LeasedJob] = []
+        for leased, answer in zip(
+            admitted, once(step, jobs, [job.content for job in jobs]), strict=True
+        ):
+            if isinstance(answer, JobError):
+                leased.output = answer
+                failed.append(leased)
+            else:
+                leased.input = answer
+                prepared.append(leased)
+        if prepared:
+            self._ready.put(model, prepared)
+        if failed:
+            self._finished.put(Group(model, failed))
+
+    def _delayed(self, leased: LeasedJob) -> bool:
+        eta = leased.message.eta
+        if eta is None or eta <= leased.started_at:
+            return False
+        try:
+            self._leases.delay(leased.lease, eta)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("cannot delay a job: %s; its lease expires", type(error).__name__)
+        self._keeper.drop([leased.lease])
+        return True
+
+    def _refusal(self, leased: LeasedJob, engine: AnyEngine) -> JobError | None:
+        """Why this job is not run, if it is not."""
+        read = leased.message
+        if leased.lease.attempt > self._max_attempts:
+            return JobError(
+                ErrorCode.POISONED,
+                f"the worker died {self._max_attempts} times with this job in its hands; it is "
+                "kept among the dead letters",
+            )
+        if read.error is not None:
+            return read.error
+        if self._is_revoked(read.id):
+            return JobError(ErrorCode.REVOKED, "the job was revoked before it was started")
+        if read.expires is not None and read.expires <= leased.started_at:
+            return JobError(ErrorCode.EXPIRED, "the job's time ran out before it was started")
+        kind = engine.spec.task.removesuffix("-classification")
+        if (kind == "text") != (leased.job.text is not None):
+            return JobError(
+                ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as {kind!r}"
+            )
+        return None

@@ -1,1 +1,0 @@
-"""The stages of a group: prepare, forward, commit, each a thread, with bounded hand-overs."""
