@@ -26,7 +26,7 @@ check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of com
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
 bench: $(READY)  ## Measure everything against its peers (about 25 minutes); PARTS="texts queue" for some
-	$(BIN)/python -m bench $(PARTS)
+	$(BIN)/python -m labelmill.bench $(PARTS)
 
 faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad input
 	$(BIN)/python -m pytest tests/faults
@@ -38,15 +38,15 @@ screenshots: $(READY)  ## Take the pictures of the page in docs/ again
 	$(BIN)/python -m tests.screenshots
 
 train: $(READY)  ## Train the demo's two models again
-	$(BIN)/python -m demo.train
+	$(BIN)/python -m labelmill.demo.train
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml bench/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[worker,gateway,bulk,postgres,embedded,bench,dev]'
+	  --constraint constraints.txt --editable '.[worker,gateway,bulk,webhook,postgres,embedded,dev]' --editable ./bench
 	@touch $(READY)

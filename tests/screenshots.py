@@ -18,9 +18,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from labelmill.client import Client, NewJob
 from labelmill.local.process import free_port
 from labelmill.local.stack import Stack
-from labelmill.client.client import Client, NewJob
 
 _ROOT = Path(__file__).parents[1]
 _DATA = _ROOT / "demo" / "data"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 from tests.support.images import encoded, picture
 from tests.support.worker import ROOT
@@ -85,7 +84,9 @@ def test_memory_is_drawn_over_the_jobs(tmp_path: Path) -> None:
 
 
 def test_the_gpu_s_code_runs_without_one_and_says_so(tmp_path: Path) -> None:
-    done = run(tmp_path, "labelmill.bench.gpu", "--device", "cpu", "--smoke", "--results", str(tmp_path))
+    done = run(
+        tmp_path, "labelmill.bench.gpu", "--device", "cpu", "--smoke", "--results", str(tmp_path)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not measured on a GPU" in done.stdout
     assert {each["peer"] for each in report(tmp_path / "gpu.json")["measures"]} == {

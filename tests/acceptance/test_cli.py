@@ -18,10 +18,10 @@ import httpx
 import psutil
 import pytest
 from dotenv import dotenv_values
-
-from labelmill.client.client import Client
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, SCRIPTED_MODELS
+
+from labelmill.client import Client
 
 
 @dataclass

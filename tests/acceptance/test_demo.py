@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.support.worker import ROOT
 
 # Each row of the summary: jobs, rows, failed, accuracy.

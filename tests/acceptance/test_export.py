@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-from labelmill.db.store import Store
-from labelmill.core.result import Status
 from tests.support.worker import ROOT
+
+from labelmill.core.result import Status
+from labelmill.db.store import Store
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 COUNT = 3000

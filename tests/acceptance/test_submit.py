@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
-
-from labelmill.db.store import Store
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT
+
+from labelmill.db.store import Store
 
 
 @pytest.fixture

@@ -9,11 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from labelmill.db.schema import upgrade
-from labelmill.local.postgres import PostgresServer
-from labelmill.client.client import NewJob
-from labelmill.broker.heartbeat import heartbeat_key
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -24,6 +19,11 @@ from tests.support.counting import (
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, WorkerProcess, Workers
+
+from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.client import NewJob
+from labelmill.db.schema import upgrade
+from labelmill.local.postgres import PostgresServer
 
 GROUP_SIZE = 4
 

@@ -11,11 +11,12 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from labelmill.db.store import Store
-from labelmill.sources.ids import row_id
-from labelmill.broker import message
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
+
+from labelmill.broker import message
+from labelmill.db.store import Store
+from labelmill.sources.ids import row_id
 
 ROWS = 4000
 KILLS = 3

@@ -13,10 +13,10 @@ import pytest
 import torch
 import transformers
 
-from labelmill.core.errors import JobError
-from labelmill.core.result import LabelScore
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import JobError
 from labelmill.core.job import Job, parse_job
+from labelmill.core.result import LabelScore
 from labelmill.engines import Engine
 from labelmill.engines.image import ImageEngine
 from labelmill.engines.text import TextEngine

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelmill.core.errors import JobError
-from labelmill.core.result import LabelScore
 from labelmill.core.job import Job
+from labelmill.core.result import LabelScore
 from labelmill.engines import Engine
 
 _LOOK_AGAIN_S = 0.005

@@ -88,6 +88,7 @@ def shift_clock(seconds: float) -> None:
 def lead_the_web_to(port: int) -> None:
     """Make this process find every web host on a port of this machine."""
     from tests.support.web import FakeNetwork
+
     from labelmill.images.web import fetch
 
     class Everywhere(FakeNetwork):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labelmill.sources.rows import Reject, Row
 from labelmill.sources.base import Format, Source
 from labelmill.sources.columns import Wishes, choose
 from labelmill.sources.opening import open_source
+from labelmill.sources.rows import Reject, Row
 
 
 def opened(path: Path | str, **form: Any) -> Source:

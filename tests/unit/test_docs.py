@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labelmill.core.errors import ErrorCode
 from labelmill.cli.main import COMMANDS, command
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ErrorCode
 from labelmill.gateway.app import create_app
 from labelmill.gateway.settings import GatewaySettings
 from labelmill.worker.settings import WorkerSettings

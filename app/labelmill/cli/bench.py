@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from labelmill.core.errors import ConfigurationError
+from labelmill.cli.lines import print_line
 from labelmill.core.catalog import Catalog, ModelSpec
+from labelmill.core.errors import ConfigurationError
 from labelmill.core.settings import BrokerSettings
 
-_stdout = Console()
 _stderr = Console(stderr=True)
 
 
@@ -59,9 +59,9 @@ def bench(
     inputs = sizing.read_data(spec, data, text_column, limit)
     with _stderr.status(f"measuring {name} …"):
         found = sizing.measure(name, spec, inputs, repeats, lambda line: _stderr.print(line))
-    _stdout.print(report.as_table(name, found.measures))
+    print_line(report.as_table(name, found.measures))
     for note in found.notes:
-        _stdout.print(note, highlight=False)
+        print_line(note)
     if json_file:
         found.write(json_file)
     if plot_file:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from labelmill.core.settings import DatabaseSettings
 from labelmill.db import schema
 from labelmill.db.database import create_database_engine
-from labelmill.core.settings import DatabaseSettings
 
 app = typer.Typer(name="db", help="The results database and its version.", no_args_is_help=True)
 

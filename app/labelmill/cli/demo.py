@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import os
+import shlex
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,15 +20,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from labelmill.client import Client
+from labelmill.core.errors import ConfigurationError
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.stack import Stack
-from labelmill.client.client import Client, NewJob
 
-_FOLDER = Path(__file__).parent
-_DATA = _FOLDER / "data"
+if TYPE_CHECKING:
+    from labelmill.demo.held_out import HeldOut
+
 _SHOWN = 6
+
+#: Where a reader without a checkout finds it.
+QUICKSTART = "https://github.com/labelmill/labelmill/blob/main/docs/quickstart.md"
 _LOOK_AGAIN_S = 0.05
 
 _console = Console()
@@ -38,16 +44,6 @@ class Database(StrEnum):
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Inputs that a model has not seen in training, and what they are."""
-
-    model: str
-    jobs: list[NewJob]
-    truth: dict[str, str]
-    shown: dict[str, str]
 
 
 def demo(
@@ -62,6 +58,12 @@ def demo(
 
       labelmill demo --database postgresql --workers 2
     """
+    try:
+        from labelmill.demo import held_out
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{error.name} is not installed; pip install 'labelmill[demo]'"
+        ) from error
     with (
         tempfile.TemporaryDirectory(prefix="labelmill-demo-") as folder,
         _database(database, Path(folder)) as url,
@@ -69,15 +71,15 @@ def demo(
         stack = Stack(
             Path(folder),
             database_url=url,
-            models_file=_FOLDER / "models.toml",
-            image_root=_DATA,
+            models_file=held_out.MODELS_FILE,
+            image_root=held_out.DATA,
             workers=workers,
             appendonly=False,
         )
         with _console.status("starting Redis, the database and the worker …"):
             stack.start()
         try:
-            complete = _run(stack, url)
+            complete = _run(stack, url, [held_out.texts(), held_out.digits()])
         finally:
             stack.stop()
     if not complete:
@@ -85,9 +87,8 @@ def demo(
         sys.exit(1)
 
 
-def _run(stack: Stack, url: str) -> bool:
+def _run(stack: Stack, url: str, sets: list[HeldOut]) -> bool:
     """Submit, follow, show; whether every job has its row."""
-    sets = [_texts(), _digits()]
     began = time.monotonic()
     with Client(stack.settings["LABELMILL_BROKER_URL"], url) as client:
         runs = {each.model: client.submit_many(each.model, each.jobs).run for each in sets}
@@ -103,40 +104,38 @@ def _run(stack: Stack, url: str) -> bool:
         f"\n{jobs} jobs in {seconds:.1f} s, {jobs / seconds:,.0f} jobs/s from submit to row, "
         f"{len(stack.worker_names)} worker(s)\n\n"
         "[bold]Try next[/]\n"
-        "  source .venv/bin/activate\n"
-        "  labelmill up --models topics,digits   # a Labelmill of your own, until Ctrl-C\n"
-        "and in another terminal\n"
-        '  labelmill submit topics --text "Where is my parcel?" --wait\n'
-        "  labelmill status\n"
-        "  labelmill results\n"
-        "From here to your own models: docs/quickstart.md"
     )
+    _console.print(next_steps(), markup=False, highlight=False, soft_wrap=True)
     return jobs == sum(len(each.jobs) for each in sets)
 
 
-def _texts() -> HeldOut:
-    rows = _rows(_DATA / "topics_heldout.csv")
-    return HeldOut(
-        "topics",
-        [NewJob(id=row["id"], text=row["text"]) for row in rows],
-        {row["id"]: row["label"] for row in rows},
-        {row["id"]: row["text"] for row in rows},
+def next_steps() -> str:
+    """What to do now, as it works in this folder, in any POSIX shell."""
+    has_models = Path("models.toml").exists()
+    steps = [
+        *([] if shutil.which("labelmill") else [f". {shlex.quote(_activation())}"]),
+        *([] if has_models else ["labelmill init   # models.toml, the two models and samples"]),
+        "labelmill up --models topics,digits   # a Labelmill of your own, until Ctrl-C",
+    ]
+    then = [
+        'labelmill submit topics --text "Where is my parcel?" --wait',
+        *([] if has_models else ["labelmill submit digits samples/digits --wait"]),
+        "labelmill status",
+        "labelmill results",
+    ]
+    return "\n".join(
+        [
+            *(f"  {step}" for step in steps),
+            "and in another terminal, in the same folder",
+            *(f"  {step}" for step in [*steps[:-1][: not shutil.which("labelmill")], *then]),
+            f"From here to your own models: {QUICKSTART}",
+        ]
     )
 
 
-def _digits() -> HeldOut:
-    rows = _rows(_DATA / "digits.csv")
-    return HeldOut(
-        "digits",
-        [NewJob(id=row["id"], image=row["image"]) for row in rows],
-        {row["id"]: row["label"] for row in rows},
-        {row["id"]: row["image"] for row in rows},
-    )
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _activation() -> str:
+    """The script that puts this virtual environment's commands on the path."""
+    return os.path.relpath(Path(sys.prefix, "bin", "activate"))
 
 
 def _follow(store: Store, runs: dict[str, str]) -> None:
@@ -159,12 +158,12 @@ def _follow(store: Store, runs: dict[str, str]) -> None:
             time.sleep(_LOOK_AGAIN_S)
 
 
-def _show_samples(held_out: HeldOut, results: list[Result]) -> None:
-    wrong = [each for each in results if each.label != held_out.truth[each.id]]
-    right = [each for each in results if each.label == held_out.truth[each.id]]
+def _show_samples(held: HeldOut, results: list[Result]) -> None:
+    wrong = [each for each in results if each.label != held.truth[each.id]]
+    right = [each for each in results if each.label == held.truth[each.id]]
     step = max(1, len(right) // _SHOWN)
     table = Table(
-        title=f"\n{held_out.model}: some of the rows, the last one a mistake",
+        title=f"\n{held.model}: some of the rows, the last one a mistake",
         title_justify="left",
         header_style="bold",
     )
@@ -175,8 +174,8 @@ def _show_samples(held_out: HeldOut, results: list[Result]) -> None:
     for each in right[::step][: _SHOWN - 1] + wrong[:1]:
         second = each.scores[1] if each.scores else {"label": "", "score": 0.0}
         table.add_row(
-            escape(held_out.shown[each.id]),
-            held_out.truth[each.id],
+            escape(held.shown[each.id]),
+            held.truth[each.id],
             f"[{'green' if each in right else 'red'}]{each.label}[/]",
             f"{each.score or 0:.2f}",
             f"{second['label']} {second['score']:.2f}",

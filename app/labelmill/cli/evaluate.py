@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from labelmill.cli.lines import print_json
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.settings import DatabaseSettings
 from labelmill.db.filters import ResultFilter
 from labelmill.db.records import Records
-from labelmill.core.settings import DatabaseSettings
 from labelmill.db.store import Store
-from labelmill.sources.base import Format as SourceFormat
 from labelmill.export.canvas import Png, Svg
-from labelmill.export.confusion import confusion, confusion_table, draw, size
-from labelmill.export.join import Rows, with_results
+from labelmill.export.confusion import Confusion, confusion, draw, shortened, size
+from labelmill.export.join import source_rows, with_results
 from labelmill.export.output import opened_output
-from labelmill.export.truth import Evaluation, evaluate, tally
+from labelmill.export.truth import Evaluation, evaluate, fields, tally
 
 _stdout = Console()
 _stderr = Console(stderr=True)
@@ -96,36 +94,9 @@ def evaluate_run(
     if kind is not None:
         _write(judged, kind, output, run)
     if form is Report.JSON:
-        sys.stdout.write(json.dumps(fields(judged), ensure_ascii=False) + "\n")
+        print_json(fields(judged))
     else:
         show(judged, _stdout)
-
-
-def source_rows(store: Store, run: str | None, file: str | None, id_column: str | None) -> Rows:
-    """The rows of a file, or of what a run was submitted of.
-
-    Raises:
-        ConfigurationError: there is no such run, or it cannot be said whose rows they are.
-        SourceError: the file cannot be read.
-    """
-    found = store.run(run) if run is not None else None
-    if run is not None and found is None:
-        raise ConfigurationError(f"there is no run {run!r}; labelmill status lists the newest")
-    if file is not None:
-        return Rows.of_files(run, [file], SourceFormat(), id_column)
-    if found is None:
-        raise ConfigurationError("give a run, or a file with --id-column")
-    return Rows.of_run(found)
-
-
-def fields(judged: Evaluation) -> dict[str, Any]:
-    """The evaluation for programs."""
-    content = asdict(judged)
-    content["pairs"] = [
-        {"truth": truth, "label": label, "count": count}
-        for (truth, label), count in sorted(judged.pairs.items())
-    ]
-    return content
 
 
 def show(judged: Evaluation, console: Console) -> None:
@@ -167,6 +138,32 @@ def show(judged: Evaluation, console: Console) -> None:
         accuracy = f"{level.accuracy:.4f}" if level.kept else "–"
         kept.add_row(f"{level.threshold:.2f}", f"{level.kept:.1%}", accuracy)
     console.print(kept)
+
+
+def confusion_table(matrix: Confusion, width: int) -> Table | None:
+    """The matrix for a terminal of that width; None where it would not fit."""
+    names = [shortened(label, 14) for label in matrix.labels]
+    cells = [
+        max(len(name), *(len(f"{count:,}") for count in column)) + 3
+        for name, column in zip(
+            names, zip(*map(matrix.row, matrix.labels), strict=True), strict=True
+        )
+    ]
+    if sum(cells) + max(map(len, names)) + 4 > width:
+        return None
+    table = Table(title="truth (down), label given (across)", title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(escape(name), justify="right")
+    for truth, name in zip(matrix.labels, names, strict=True):
+        table.add_row(
+            escape(name),
+            *(
+                f"[bold green]{count:,}[/]" if truth == label and count else f"{count:,}"
+                for label, count in zip(matrix.labels, matrix.row(truth), strict=True)
+            ),
+        )
+    return table
 
 
 def _warn(judged: Evaluation, known: set[str]) -> None:

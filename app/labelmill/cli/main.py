@@ -1,4 +1,4 @@
-"""The front door: one command, its subcommands from the rooms."""
+"""The command ``labelmill``: its subcommands, each a module of this room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from labelmill.core.errors import ConfigurationError, LabelmillError, ServiceUnavailable
-from labelmill.core.errors import EmbeddedServerError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -36,6 +35,11 @@ COMMANDS: Mapping[str, Place] = {
         "labelmill.cli.demo",
         "demo",
         "Label a few hundred held-out texts and images, and show what came out.",
+    ),
+    "init": Place(
+        "labelmill.cli.init",
+        "init",
+        "Write a models.toml to begin with, and the demo's models and samples beside it.",
     ),
     "up": Place(
         "labelmill.cli.up",
@@ -66,12 +70,12 @@ COMMANDS: Mapping[str, Place] = {
         "POST finished jobs to LABELMILL_WEBHOOK_URL, signed with LABELMILL_WEBHOOK_SECRET.",
     ),
     "health": Place(
-        "labelmill.cli.worker",
+        "labelmill.cli.health",
         "health",
         "Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.",
     ),
     "reconcile": Place(
-        "labelmill.cli.recovery",
+        "labelmill.cli.reconcile",
         "reconcile",
         "Find the jobs that Redis has lost, and send each of them again.",
     ),
@@ -81,12 +85,12 @@ COMMANDS: Mapping[str, Place] = {
         "Measure a model of models.toml here, against transformers.pipeline, and size its groups.",
     ),
     "dead": Place(
-        "labelmill.cli.recovery",
+        "labelmill.cli.dead",
         "dead",
         "Dead letters: jobs that ended their worker each time.",
     ),
     "token": Place(
-        "labelmill.cli.serve",
+        "labelmill.cli.token",
         "token",
         "Tokens of the gateway: who may submit and read.",
     ),
@@ -96,7 +100,7 @@ COMMANDS: Mapping[str, Place] = {
 
 # Any stands for the classes of click, of which newer versions of typer bring their own.
 class FrontDoor(TyperGroup):
-    """Imports a room when one of its commands is run: all together take seconds to import."""
+    """Imports a command when it is run: all together take seconds to import."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, in the order in which they are listed."""
@@ -108,7 +112,7 @@ class FrontDoor(TyperGroup):
         return place and TyperCommand(cmd_name, help=place.summary)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments begin with, out of its room."""
+        """The command that the arguments begin with, out of its module."""
         name, listed, rest = super().resolve_command(ctx, args)
         return name, listed and command(listed.name or ""), rest
 
@@ -158,7 +162,7 @@ def main() -> None:
     """Run the command line; every error of ours becomes one line and an exit code."""
     try:
         app(prog_name="labelmill")
-    except (LabelmillError, EmbeddedServerError) as error:
+    except LabelmillError as error:
         Console(stderr=True).print(
             f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )

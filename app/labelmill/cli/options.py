@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from labelmill.core.errors import ConfigurationError
-from labelmill.db.filters import ResultFilter
-from labelmill.core.result import Status
 from labelmill.cli.moments import parse_moment
+from labelmill.core.errors import ConfigurationError
+from labelmill.core.result import Status
+from labelmill.db.filters import ResultFilter
 
 Run = Annotated[str | None, typer.Option(help="Only this run.")]
 Model = Annotated[str | None, typer.Option(help="Only this model.")]

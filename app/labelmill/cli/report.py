@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from labelmill.broker.heartbeat import Heartbeat
+from labelmill.broker.queues import QueueDepth
 from labelmill.db.records import Record
 from labelmill.db.store import ModelCounts, RunProgress
 from labelmill.db.tables import Result, Run
-from labelmill.broker.heartbeat import Heartbeat
-from labelmill.broker.queues import QueueDepth
 
 _WIDE = 120  # from here on an id has a column of its own
 _JOB_WIDTH = 36

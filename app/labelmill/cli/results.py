@@ -9,26 +9,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from labelmill.cli import options, report
+from labelmill.cli.lines import quiet_pipe
 from labelmill.core.errors import ConfigurationError, SourceError
+from labelmill.core.settings import BrokerSettings, DatabaseSettings, ImageSettings
 from labelmill.db.filters import ResultFilter
 from labelmill.db.records import Record, Records
-from labelmill.core.settings import DatabaseSettings
 from labelmill.db.store import Store
 from labelmill.db.tables import Run
-from labelmill.cli import report
-from labelmill.sources.plan import Plan
-from labelmill.core.settings import ImageSettings
-from labelmill.sources.location import is_url
-from labelmill.sources.opening import STDIN
-from labelmill.core.settings import BrokerSettings
-from labelmill.media.uploads import UploadStore
-from labelmill.cli import options
 from labelmill.export.columns import RESULT_COLUMNS, Export
-from labelmill.cli.evaluate import source_rows
-from labelmill.export.join import Rows, joined
+from labelmill.export.join import Rows, joined, source_rows
 from labelmill.export.output import Format, as_text, format_of, opened_output
 from labelmill.export.write import write_rows
-from labelmill.cli.pipes import quiet_pipe
+from labelmill.media.uploads import UploadStore
+from labelmill.sources.location import is_url
+from labelmill.sources.opening import STDIN
+from labelmill.sources.plan import Plan
 
 _stdout = Console()
 _stderr = Console(stderr=True)

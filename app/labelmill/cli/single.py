@@ -8,10 +8,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from labelmill.core.result import Status
 from labelmill.cli import report
-from labelmill.client.client import Client, ImageInput
+from labelmill.client import Client
+from labelmill.client.client import ImageInput
 from labelmill.core.names import file_name
+from labelmill.core.result import Status
 from labelmill.core.settings import BrokerSettings
 from labelmill.media.uploads import UploadStore
 

@@ -9,15 +9,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from labelmill.db.ledger import Ledger
-from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import ModelCounts, Store
+from labelmill.broker.connection import open_broker
+from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.queues import queue_depths
 from labelmill.cli import report
 from labelmill.core.catalog import Catalog
-from labelmill.broker.heartbeat import heartbeats
-from labelmill.broker.connection import open_broker
-from labelmill.broker.queues import queue_depths
-from labelmill.core.settings import BrokerSettings
+from labelmill.core.settings import BrokerSettings, DatabaseSettings
+from labelmill.db.ledger import Ledger
+from labelmill.db.store import ModelCounts, Store
 
 _stdout = Console()
 

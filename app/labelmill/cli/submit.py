@@ -10,23 +10,27 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from labelmill.core.errors import ConfigurationError
-from labelmill.sources.plan import Plan, absolute
+from labelmill.bulk.preview import Preview, input_of
 from labelmill.bulk.session import Session, Wanted
-from labelmill.core.settings import ImageSettings
+from labelmill.bulk.target import kind_taken, warn_unserved
+from labelmill.cli.lines import print_json, print_line
+from labelmill.cli.progress import ViewKind, view_of
 from labelmill.cli.single import submit_one
+from labelmill.core.errors import ConfigurationError
+from labelmill.core.job import MAX_TOP_K
+from labelmill.core.settings import BrokerSettings, ImageSettings
 from labelmill.sources.base import Format, Kind
 from labelmill.sources.columns import Wishes
 from labelmill.sources.opening import FORMATS, expand
-from labelmill.bulk.target import kind_taken, warn_unserved
-from labelmill.bulk.views import ViewKind
-from labelmill.core.job import MAX_TOP_K
-from labelmill.core.settings import BrokerSettings
+from labelmill.sources.plan import Plan, absolute
 
 EXIT_FAILED = 1
 EXIT_REJECTED = 4
 EXIT_INTERRUPTED = 130
+
+_LONGEST = 80  # characters of an input in a preview
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
@@ -174,15 +178,18 @@ def submit(
         max_waiting=max_waiting or BrokerSettings().max_waiting,
         rejects=rejects,
         wait=wait,
-        progress=progress,
         as_json=as_json,
     )
     # However it is ended, it says how to go on.
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt_once)
-    session = Session(wanted)
+    session = Session(wanted, view_of(progress), print_line)
     if dry_run:
-        session.preview()
+        seen = session.preview()
+        if as_json:
+            print_json(seen.as_json())
+        else:
+            _show_preview(seen, Console())
         return
     try:
         session.run()
@@ -193,6 +200,28 @@ def submit(
         raise typer.Exit(EXIT_FAILED)
     if session.tally.rejected:
         raise typer.Exit(EXIT_REJECTED)
+
+
+def _show_preview(seen: Preview, console: Console) -> None:
+    """A table of the first jobs and a line of counts."""
+    table = Table(header_style="bold")
+    for name in ("row", "id", "input"):
+        table.add_column(name, overflow="fold")
+    for row in seen.first:
+        table.add_row(f"{row.number:,}", escape(row.id), escape(_short(input_of(row.payload))))
+    console.print(table)
+    if seen.outside:
+        console.print(ImageSettings().refusal(f"{seen.outside:,} images are"), markup=False)
+    console.print(
+        f"{seen.jobs:,} jobs would be sent, {seen.rejected:,} rows rejected", highlight=False
+    )
+    for code, number in seen.codes.most_common():
+        console.print(f"  {number:,} {code}", highlight=False)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def _check_one(model: str, text: str | None, image: Path | None, *, is_path: bool) -> None:

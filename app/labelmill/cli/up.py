@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
+from labelmill.core.catalog import Catalog
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.settings import ENV_FILE, BrokerSettings
 from labelmill.local import gateway
 from labelmill.local.stack import Stack
-from labelmill.core.catalog import Catalog
-from labelmill.core.settings import ENV_FILE, BrokerSettings
 
 _NO_GATEWAY = "pip install 'labelmill[gateway]'"
 

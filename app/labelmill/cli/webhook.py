@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from labelmill.core.errors import ConfigurationError, LabelmillError
-from labelmill.db.queries import Queries
-from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import Store
 from labelmill.broker.group import ConsumerGroup
+from labelmill.core.errors import ConfigurationError, LabelmillError
+from labelmill.core.settings import DatabaseSettings
+from labelmill.db.queries import Queries
+from labelmill.db.store import Store
 from labelmill.webhook.settings import WebhookSettings
 
 

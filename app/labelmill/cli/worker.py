@@ -1,18 +1,12 @@
-"""The commands of those who run workers."""
+"""The command ``labelmill worker``."""
 
 from __future__ import annotations
 
 import os
-import socket
 from typing import Annotated
 
-import redis
 import typer
 from celery.utils.nodenames import default_nodename, host_format
-
-from labelmill.core.errors import ServiceUnavailable
-from labelmill.broker.heartbeat import heartbeats
-from labelmill.core.settings import BrokerSettings
 
 
 def worker(
@@ -49,28 +43,3 @@ def worker(
     )
     process.start()
     raise typer.Exit(process.exitcode)
-
-
-def health(
-    name: Annotated[
-        str | None, typer.Option(help="The worker's name; by default any of this host.")
-    ] = None,
-) -> None:
-    """Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.
-
-    Example:
-
-      labelmill health --name labelmill@gpu1
-    """
-    broker = redis.Redis.from_url(BrokerSettings().broker_url, socket_timeout=5)
-    host = socket.gethostname()
-    alive = [
-        beat
-        for beat in heartbeats(broker)
-        if (beat["worker"] == name if name else beat["worker"].endswith(f"@{host}"))
-    ]
-    if not alive:
-        raise ServiceUnavailable(f"no fresh heartbeat of {name or f'a worker on {host}'}")
-    # A restart of the worker would not mend the database: it lives.
-    waiting = any(beat.get("waiting_for") == "database" for beat in alive)
-    typer.echo("alive, but waiting for the database" if waiting else "alive")

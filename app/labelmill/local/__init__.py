@@ -1,1 +1,1 @@
-"""Redis and PostgreSQL as child processes: for trying out, for tests, and for one machine."""
+"""Local servers and processes, for the demo, ``labelmill up`` and the tests."""

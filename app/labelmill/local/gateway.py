@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from labelmill.local.process import free_port
 from labelmill.core.extras import GATEWAY, missing
+from labelmill.local.process import free_port
 
 #: Where people look for it.
 USUAL_PORT = 8765

@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from labelmill.local.binaries import Source, find_postgres
 from labelmill.core.errors import EmbeddedServerError
+from labelmill.local.binaries import Source, find_postgres
 from labelmill.local.process import User, launcher
 from labelmill.local.server import Instance, Server
 

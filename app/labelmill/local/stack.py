@@ -15,12 +15,12 @@ from typing import Self
 
 import redis
 
+from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.core.errors import EmbeddedServerError
 from labelmill.db import schema
 from labelmill.local import gateway
-from labelmill.core.errors import EmbeddedServerError
 from labelmill.local.process import exited_within, launcher, parent_death, tail
 from labelmill.local.redis import RedisServer
-from labelmill.broker.heartbeat import heartbeat_key
 
 _START_TIMEOUT_S = 180  # a worker imports torch and loads its models first
 _STOP_TIMEOUT_S = 60

@@ -1,1 +1,1 @@
-"""The benchmarks, with the peers they are measured against."""
+"""The benchmarks."""

@@ -24,8 +24,8 @@ from labelmill.bench.report import Measure
 from labelmill.bench.tables import ModelTable, checkpoint_table
 from labelmill.bench.turns import take_turns, timed
 from labelmill.bench.utilisation import Utilisation
-from labelmill.engines.load import AnyEngine
 from labelmill.engines.isolate import isolate
+from labelmill.engines.load import AnyEngine
 
 _LIMIT_BATCH, _LIMIT_LENGTH = 256, 64
 _ROUNDS = 8  # of the texts through the worker, or a GPU is done before it can be asked
@@ -122,7 +122,9 @@ def too_little_memory(on: Device, checkpoint: Path, texts: list[str], notes: lis
     if not on.is_cuda:
         notes.append("too little memory: not tried, there is no GPU")
         return
-    logging.getLogger("labelmill.engines.isolate").setLevel(logging.ERROR)  # it warns of each halving
+    logging.getLogger("labelmill.engines.isolate").setLevel(
+        logging.ERROR
+    )  # it warns of each halving
     # One pass for all, so that there is something to halve.
     everything = replace(on, token_budget=vocabulary.MAX_LENGTH * len(texts))
     engine = models.load(everything.table("text", checkpoint))

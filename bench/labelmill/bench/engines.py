@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from labelmill.core.errors import JobError
-from labelmill.core.result import LabelScore
 from labelmill.core.job import Job
+from labelmill.core.result import LabelScore
 from labelmill.engines import Engine
 
 #: How long a :class:`WaitingEngine` waits for its device: 2,560 jobs/s in groups of 128.

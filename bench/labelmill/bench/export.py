@@ -32,7 +32,6 @@ _FORMATS = ("csv", "jsonl", "parquet")
 _PEER_SHARE = 10  # of so many rows the loop over objects reads one
 _LOOK_S = 0.02
 _MIB = 2**20
-_ROOT = Path(__file__).parents[1]
 
 
 class _Used(NamedTuple):
@@ -96,7 +95,7 @@ class _Bench:
 
     def _used(self, command: tuple[str, ...], rows: int) -> _Used:
         """What a command that writes so many rows takes a row, and the most memory it had."""
-        environment = os.environ | {"PYTHONPATH": str(_ROOT), "LABELMILL_DATABASE_URL": self._url}
+        environment = os.environ | {"LABELMILL_DATABASE_URL": self._url}
         log = self._folder / "stderr.log"
         start = time.perf_counter()
         with log.open("wb") as file:

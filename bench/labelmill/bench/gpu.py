@@ -17,46 +17,41 @@ tiny models where there is no GPU, to see that it runs; such figures are marked 
 
 from __future__ import annotations
 
+import argparse
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
-from rich.markup import escape
 
 from labelmill.bench import checkpoints, inputs, plot
-from labelmill.bench.console import RESULTS, console, log, show
+from labelmill.bench.arguments import count, parser
+from labelmill.bench.console import log, run, show
 from labelmill.bench.cores import use_threads
-from labelmill.bench.device import Device, parity, text_engine, too_little_memory, vit_engine, whole_worker
+from labelmill.bench.device import (
+    Device,
+    parity,
+    text_engine,
+    too_little_memory,
+    vit_engine,
+    whole_worker,
+)
 from labelmill.bench.facts import MODEL_PACKAGES, QUEUE_PACKAGES, facts
 from labelmill.bench.report import Report
-from labelmill.core.errors import ConfigurationError, LabelmillError
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+from labelmill.core.errors import ConfigurationError
 
 Save = Callable[[Path], Path]
 
 
-@app.command()
-def main(
-    device: Annotated[str, typer.Option(help="cuda, cuda:1, or cpu with --smoke.")] = "cuda",
-    repeats: Annotated[int, typer.Option(min=1, help="How often each side is measured.")] = 3,
-    group_size: Annotated[int, typer.Option(min=1, max=1024)] = 1024,
-    token_budget: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of a pass; by default the worker's own.")
-    ] = None,
-    texts: Annotated[int, typer.Option(min=1, help="How many texts.")] = 8192,
-    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 2048,
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="Tiny sizes, to see that it runs.")
-    ] = False,
-    results: Annotated[Path, typer.Option(help="The folder for the JSON file and plot.")] = RESULTS,
-) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what only a GPU shows."""
+    given = _parsed(arguments)
+    device, smoke = given.device, given.smoke
+    repeats, group_size, texts, images = (
+        (1, 16, 48, 4) if smoke else (given.repeats, given.group_size, given.texts, given.images)
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything is still cleaned up
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError("there is no CUDA device here; see --device cpu --smoke")
@@ -64,8 +59,7 @@ def main(
         device = f"cuda:{torch.cuda.current_device()}"
     if smoke:
         use_threads(1)
-        repeats, group_size, texts, images = 1, 16, 48, 4
-    on = Device(device, "bfloat16", group_size, token_budget, repeats, log)
+    on = Device(device, "bfloat16", group_size, given.token_budget, repeats, log)
     measured_on = facts(*MODEL_PACKAGES, *QUEUE_PACKAGES)
     if on.is_cuda:
         measured_on["gpu"] = torch.cuda.get_device_name(device)
@@ -73,7 +67,7 @@ def main(
     options = {"device": device, "group_size": group_size, "texts": texts, "smoke": smoke}
     report = Report("gpu", [], options, measured_on)
     if not on.is_cuda:
-        report.notes.append("[bold red]not measured on a GPU[/]: these figures mean nothing")
+        report.notes.append("not measured on a GPU: these figures mean nothing")
 
     some = inputs.texts(texts)
     with tempfile.TemporaryDirectory(prefix="labelmill-bench-") as name:
@@ -86,9 +80,9 @@ def main(
         parity(on, saved["DistilBERT"], some[:256], report.notes)
         too_little_memory(on, saved["DistilBERT"], some[: 2 * group_size], report.notes)
         report.measures += whole_worker(on, "DistilBERT", saved["DistilBERT"], some, report.notes)
-    report.write(results / "gpu.json")
+    report.write(given.results / "gpu.json")
     if find_spec("matplotlib"):
-        plot.draw(report, results / "gpu.png")
+        plot.draw(report, given.results / "gpu.png")
     show(report)
 
 
@@ -103,9 +97,17 @@ def _checkpoints(folder: Path, *, smoke: bool) -> dict[str, Path]:
     }
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parse = parser("python -m labelmill.bench.gpu", main.__doc__, repeats=3)
+    parse.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu with --smoke")
+    parse.add_argument("--group-size", type=count(1024), default=1024, help="jobs of a group")
+    parse.add_argument(
+        "--token-budget", type=count(), help="tokens of a pass; by default the worker's own"
+    )
+    parse.add_argument("--texts", type=count(), default=8192, help="how many texts")
+    parse.add_argument("--images", type=count(), default=2048, help="how many images")
+    return parse.parse_args(arguments)
+
+
 if __name__ == "__main__":
-    try:
-        app(prog_name="python -m labelmill.bench.gpu")
-    except LabelmillError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-        raise SystemExit(1) from None
+    run(main)

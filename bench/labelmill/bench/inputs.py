@@ -13,10 +13,10 @@ import PIL.Image
 
 from labelmill.bench import vocabulary
 from labelmill.core.errors import SourceError
-from labelmill.sources.rows import Row
 from labelmill.sources import images
 from labelmill.sources.base import Format
 from labelmill.sources.opening import open_source
+from labelmill.sources.rows import Row
 
 #: The lengths of made-up texts, in tokens: log-normal with this mean and this spread of the
 #: logarithm, like those of messages and reviews, and cut off at what the model reads.

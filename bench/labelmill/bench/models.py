@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 from labelmill.bench.errors import BenchmarkError
 from labelmill.bench.peers import Answers
 from labelmill.bench.tables import ModelTable
-from labelmill.core.errors import JobError
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import JobError
 from labelmill.core.job import Job, parse_job
 from labelmill.engines.load import AnyEngine, load_engine
 from labelmill.worker.settings import WorkerSettings

@@ -25,8 +25,8 @@ from labelmill.bench.tables import checkpoint_table
 from labelmill.bench.turns import take_turns, timed
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
-from labelmill.engines.load import AnyEngine
 from labelmill.engines.isolate import isolate
+from labelmill.engines.load import AnyEngine
 
 _GOAL = 0.95
 _FULL_TEXTS, _SMOKE_TEXTS = 1024, 64
@@ -47,7 +47,9 @@ def run(options: Options, log: Log) -> Report:
     codes = [code] * rounds
     alone = Measure("one bad job, the engine", "texts/s", "no bad job", _GOAL)
     whole = Measure("one bad job, the worker", "texts/s", "no bad job", _GOAL)
-    logging.getLogger("labelmill.engines.isolate").setLevel(logging.ERROR)  # it warns of each halving
+    logging.getLogger("labelmill.engines.isolate").setLevel(
+        logging.ERROR
+    )  # it warns of each halving
     with (
         tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
         end_to_end() as ours,

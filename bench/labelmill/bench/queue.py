@@ -5,11 +5,11 @@ messages, leases or acknowledgements, and one committed row a job.
 
 =====================  =========================================================================
 queue to rows          jobs that wait in Redis until their rows are committed, by one worker
-                       (:mod:`labelmill.bench.queueing.trial` says how the clock runs)
+                       (:mod:`.queueing.trial` says how the clock runs)
 worker's CPU time      processor time a job that the worker's processes used for it; of these
                        figures the one that others at work on the machine disturb least
 latency                a lone job, from sending it to its committed row, on an idle worker
-publishing             jobs from texts to messages in Redis (:mod:`labelmill.bench.queueing.publishing`)
+publishing             jobs from texts to messages in Redis (:mod:`.queueing.publishing`)
 =====================  =========================================================================
 
 The sides take turns on one Redis and on databases made alike, and change who begins. The peer is

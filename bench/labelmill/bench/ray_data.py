@@ -2,8 +2,8 @@
 
 Both read the same image files. Ours gets them from Redis and commits their rows; Ray hands back
 labels and scores, and writes nothing. Its model's actor preprocesses too, or leaves that to an
-actor beside it. Counted is its steady state (:func:`labelmill.bench.ray_peer.steady_rate`); ours is counted
-as in :mod:`labelmill.bench.queueing.trial`.
+actor beside it. Counted is its steady state (:func:`.ray_peer.steady_rate`); ours is counted
+as in :mod:`.queueing.trial`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ def _ray() -> Iterator[None]:
             include_dashboard=False,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
             _node_ip_address="127.0.0.1",
             _temp_dir=folder,
         )

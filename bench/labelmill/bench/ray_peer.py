@@ -1,4 +1,4 @@
-"""The peer's part of :mod:`labelmill.bench.ray_data`: actors that classify batches of image files."""
+"""The peer's part of :mod:`.ray_data`: actors that classify batches of image files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Replicas: what more workers on one queue bring, where the device is the limit.
 
-The engine is :class:`labelmill.bench.engines.WaitingEngine`, which sleeps for a fixed time a group, as a
+The engine is :class:`.engines.WaitingEngine`, which sleeps for a fixed time a group, as a
 worker's CPU does while a GPU computes. So one machine can carry several workers, and what is seen
 is whether the queue and the database hold them up. Linear is the rate of one worker, times their
 number.

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.table import Table
-
 from labelmill.bench.facts import facts
+
+_LEFT = (0, 2)  # columns of words; those of numbers are aligned to the right
 
 
 @dataclass
@@ -116,33 +116,38 @@ class Report:
         path.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
 
-def as_table(title: str, measures: Sequence[Measure]) -> Table:
+def as_table(title: str, measures: Sequence[Measure]) -> str:
     """Medians with the least and the greatest; the ratio is the median of the repeats'."""
-    table = Table(title=f"{title}: median, and the least and the greatest of the repeats")
-    table.add_column("measured")
-    table.add_column("Labelmill", justify="right")
-    table.add_column("against")
-    for heading in ("theirs", "times as fast"):
-        table.add_column(heading, justify="right")
+    headings = ["measured", "Labelmill", "against", "theirs", "times as fast"]
     goals = any(each.goal is not None for each in measures)
-    if goals:
-        table.add_column("goal", justify="right")
-    for each in measures:
-        table.add_row(
+    rows = [
+        [
             f"{each.what} ({each.unit})",
             _spread(each.ours),
             each.peer_name,
             _spread(each.peer),
             _spread(each.ratios, "×"),
             *([_goal(each)] if goals else []),
-        )
-    return table
+        ]
+        for each in measures
+    ]
+    table = [[*headings, *(["goal"] if goals else [])], *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place in _LEFT else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    return "\n".join([f"{title}: median, and the least and the greatest of the repeats", *lines])
 
 
 def _goal(measure: Measure) -> str:
     if measure.goal is None:
         return ""
-    verdict = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[measure.met]
+    verdict = {True: "met", False: "missed", None: ""}[measure.met]
     return f"≥ {measure.goal:g}× {verdict}"
 
 
@@ -150,7 +155,7 @@ def _spread(values: Sequence[float], unit: str = "") -> str:
     if not values:
         return ""
     middle, least, greatest = statistics.median(values), min(values), max(values)
-    spread = f"  [dim]{_short(least)}–{_short(greatest)}[/]" if len(values) > 1 else ""
+    spread = f"  {_short(least)}–{_short(greatest)}" if len(values) > 1 else ""
     return f"{_short(middle)}{unit}{spread}"
 
 

@@ -16,8 +16,8 @@ from labelmill.bench.facts import MODEL_PACKAGES, facts
 from labelmill.bench.peers import BATCH, Answers, ImagePipeline, TextPipeline, agreement
 from labelmill.bench.report import Curve, Measure, Report
 from labelmill.bench.turns import Timed, take_turns, timed
-from labelmill.core.errors import ConfigurationError
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import Job
 from labelmill.engines import checkpoint
 from labelmill.engines.load import AnyEngine, load_engine

@@ -32,7 +32,6 @@ _QUEUE = "submitted"
 _ROWS, _SMOKE_ROWS = 100_000, 2_000
 _PEER_SHARE = 10  # of so many rows the peer sends one
 _PEER = "send_task"
-_ROOT = Path(__file__).parents[1]
 
 
 class _Used(NamedTuple):
@@ -97,7 +96,6 @@ class _Bench:
 
     def _used(self, command: tuple[str, ...], database_url: str, rows: int) -> _Used:
         environment = os.environ | {
-            "PYTHONPATH": str(_ROOT),
             "LABELMILL_BROKER_URL": self._url,
             "LABELMILL_DATABASE_URL": database_url,
         }

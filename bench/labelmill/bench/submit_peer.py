@@ -1,4 +1,4 @@
-"""The peer of :mod:`labelmill.bench.submit`: a CSV file, a loop and ``send_task``, as everybody writes it."""
+"""The peer of :mod:`.submit`: a CSV file, a loop and ``send_task``, as everybody writes it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The engine runs the same texts in memory, one group after the other. The worker, a process of its
 own, gets them from Redis and writes their rows into SQLite; the clock is that of
-:mod:`labelmill.bench.queueing.trial`. It may be faster than 1×: it prepares one group while it runs another.
+:mod:`.queueing.trial`. It may be faster than 1×: it prepares one group while it runs another.
 """
 
 from __future__ import annotations

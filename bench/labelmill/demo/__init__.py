@@ -1,1 +1,1 @@
-"""The bundled demo: two small classifiers trained by this project, and labelled data to try."""
+"""The demo: two small models, their data and their training."""

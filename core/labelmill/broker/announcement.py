@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from pydantic_core import from_json, to_json
 
-from labelmill.db.rows import ResultRow
-from labelmill.db.tables import Result
-from labelmill.core.result import Status
+from labelmill.core.result import ResultRow, Status
 
 STREAM = "labelmill:finished"
 FIELD = b"jobs"
@@ -30,6 +28,25 @@ class Announcement(TypedDict):
     label: str | None
     score: float | None
     error_code: str | None
+
+
+class Finished(Protocol):
+    """A row as it was read: :class:`labelmill.db.tables.Result`, which no broker knows."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def run_id(self) -> str | None: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def error_code(self) -> str | None: ...
 
 
 def of_rows(rows: Iterable[ResultRow]) -> list[Announcement]:
@@ -49,7 +66,7 @@ def of_rows(rows: Iterable[ResultRow]) -> list[Announcement]:
     ]
 
 
-def of_results(results: Iterable[Result]) -> list[Announcement]:
+def of_results(results: Iterable[Finished]) -> list[Announcement]:
     """The announcements of rows as they were read."""
     return [
         {

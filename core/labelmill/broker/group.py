@@ -13,9 +13,9 @@ from typing import Any
 
 import redis
 
-from labelmill.broker.stream import entries_of
 from labelmill.broker.announcement import STREAM, Announcement
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.stream import entries_of
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TypedDict
 
 import redis
 
-from labelmill.broker.heartbeat import Heartbeat, heartbeat_key
-from labelmill.engines.load import AnyEngine
+from labelmill.broker.connection import broker_errors
+
+_PREFIX = "labelmill:worker:"
 
 # A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
 _WRITE = """
@@ -19,23 +21,62 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 """
 
 
+class Heartbeat(TypedDict):
+    """What a living worker says of itself."""
+
+    worker: str
+    pid: int
+    models: list[str]
+    devices: list[str]
+    started_at: str
+    groups: int
+    jobs: int
+    failed: int
+    in_flight: int
+    #: What keeps it waiting: ``database``, or nothing.
+    waiting_for: str | None
+
+
+def heartbeat_key(worker: str) -> str:
+    """The key under which a worker says that it lives."""
+    return f"{_PREFIX}{worker}"
+
+
+def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
+    """The workers that live, by name.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors():
+        names = sorted(broker.scan_iter(match=f"{_PREFIX}*", count=1000))
+        beats = broker.mget(names) if names else []
+    return [json.loads(beat) for beat in beats if beat is not None]
+
+
 class HeartbeatWriter:
     """Writes a worker's heartbeat under a key that expires with its leases.
 
     Parameters:
         name: the worker's name.
-        engines: its models, by queue.
+        models: the queues that it serves.
+        devices: what its models run on.
         lifetime: in seconds.
     """
 
     def __init__(
-        self, broker: redis.Redis, name: str, engines: Mapping[str, AnyEngine], lifetime: float
+        self,
+        broker: redis.Redis,
+        name: str,
+        models: Iterable[str],
+        devices: Iterable[str],
+        lifetime: float,
     ) -> None:
         self._broker = broker
         self._write = broker.register_script(_WRITE)
         self._name = name
-        self._models = list(engines)
-        self._devices = sorted({engine.device for engine in engines.values()})
+        self._models = list(models)
+        self._devices = sorted(set(devices))
         self._lifetime_ms = int(lifetime * 1000)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 

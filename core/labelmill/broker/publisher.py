@@ -5,55 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from labelmill.core.errors import BrokerUnavailable
-from labelmill.db.rows import LedgerRow
 from labelmill.broker import message
-from labelmill.core.job import Job
+from labelmill.broker.publication import Publication
 from labelmill.broker.queues import QueueKeys
+from labelmill.core.errors import BrokerUnavailable
 
 _TIMEOUT_SECONDS = 5  # a producer is told soon that Redis is away
 _CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
 _COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it ends in the middle
-
-
-class Publication(NamedTuple):
-    """One job on its way to its queue.
-
-    ``job`` may also be its keyword arguments, as the ledger has them. ``sent_at`` is given where a
-    job is not sent when it is enqueued, but later.
-    """
-
-    queue: str
-    id: str
-    job: Job | Mapping[str, Any]
-    enqueued_at: datetime
-    priority: int = 0
-    eta: datetime | None = None
-    expires: datetime | None = None
-    sent_at: datetime | None = None
-
-    @classmethod
-    def from_ledger(cls, row: LedgerRow, sent_at: datetime) -> Self:
-        """The job of a row of the ledger, to be sent now."""
-        return cls(
-            queue=row["model"],
-            id=row["id"],
-            job=row["payload"],
-            enqueued_at=row["enqueued_at"],
-            priority=row["priority"],
-            eta=row["eta"],
-            expires=row["expires_at"],
-            sent_at=sent_at,
-        )
 
 
 @dataclass(frozen=True, slots=True)

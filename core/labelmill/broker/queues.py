@@ -7,24 +7,17 @@ producers push on the left and the oldest message is on the right. The rest is o
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TypedDict
 
 import redis
 
-from labelmill.core.errors import BrokerUnavailable
+from labelmill.broker.connection import broker_errors
 
 #: kombu's defaults (``priority_steps``, ``sep``); the first step is the most urgent.
 PRIORITY_STEPS = (0, 3, 6, 9)
 _PRIORITY_SEPARATOR = "\x06\x16"
-
-#: The queue of ordinary Celery tasks; no model may be called so.
-MAINTENANCE_QUEUE = "maintenance"
-
-_HEARTBEAT_PREFIX = "labelmill:worker:"
-_ANSWER_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,34 +76,6 @@ class QueueDepth(TypedDict):
     dead: int
 
 
-class Heartbeat(TypedDict):
-    """What a living worker says of itself."""
-
-    worker: str
-    pid: int
-    models: list[str]
-    devices: list[str]
-    started_at: str
-    groups: int
-    jobs: int
-    failed: int
-    in_flight: int
-    #: What keeps it waiting: ``database``, or nothing.
-    waiting_for: str | None
-
-
-def heartbeat_key(worker: str) -> str:
-    """The key under which a worker says that it lives."""
-    return f"{_HEARTBEAT_PREFIX}{worker}"
-
-
-def open_broker(url: str) -> redis.Redis:
-    """A client of Redis that gives up after five seconds without an answer."""
-    return redis.Redis.from_url(
-        url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
-    )
-
-
 def queue_depths(broker: redis.Redis, queues: list[str]) -> dict[str, QueueDepth]:
     """Count the jobs of each queue in one round trip.
 
@@ -134,29 +99,3 @@ def queue_depths(broker: redis.Redis, queues: list[str]) -> dict[str, QueueDepth
         )
         for queue in queues
     }
-
-
-def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
-    """The workers that live, by name.
-
-    Raises:
-        BrokerUnavailable: Redis does not answer.
-    """
-    with broker_errors():
-        names = sorted(broker.scan_iter(match=f"{_HEARTBEAT_PREFIX}*", count=1000))
-        beats = broker.mget(names) if names else []
-    return [json.loads(beat) for beat in beats if beat is not None]
-
-
-class broker_errors:  # noqa: N801 - reads as the statement it is: `with broker_errors():`
-    """Turn redis-py's connection errors into :class:`~labelmill.core.errors.BrokerUnavailable`."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, redis.RedisError | OSError):
-            raise BrokerUnavailable(
-                f"Redis does not answer ({type(error).__name__}); "
-                "check LABELMILL_BROKER_URL, and that the server runs (labelmill up?)"
-            ) from error

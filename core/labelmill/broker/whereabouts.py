@@ -9,8 +9,8 @@ from pathlib import Path
 
 import redis
 
-from labelmill.broker.queues import QueueKeys
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.queues import QueueKeys
 
 _SCRIPT = Path(__file__).with_name("whereabouts.lua")
 

@@ -28,7 +28,9 @@ from pydantic import (
 
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import MAX_TOP_K
-from labelmill.core.catalog import MAINTENANCE_QUEUE
+
+#: The queue of ordinary Celery tasks; no model may be called so.
+MAINTENANCE_QUEUE = "maintenance"
 
 MAX_GROUP_SIZE = 1024  # one Lua call takes a group; more would hold up the server
 

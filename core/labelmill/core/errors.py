@@ -10,6 +10,7 @@ Every error that Labelmill raises on purpose is one of these, so a caller can ca
     │   └── UploadStoreUnavailable   the folder or object store of uploads
     ├── SchemaOutOfDate          the database has not been migrated to this version
     ├── SourceError              an input file or folder that cannot be read
+    ├── EmbeddedServerError      a server of our own cannot be found or does not start
     ├── DuplicateJob             a job of that id was submitted before
     ├── InvalidSignature         a webhook that is not from whom it says, or is too old
     ├── WaitTimeout              no result arrived within the time given
@@ -78,6 +79,10 @@ class SchemaOutOfDate(LabelmillError):
 
 class SourceError(LabelmillError):
     """An input file or folder that cannot be read."""
+
+
+class EmbeddedServerError(LabelmillError):
+    """A server of our own cannot be found or does not start; the message says what to do."""
 
 
 class DuplicateJob(LabelmillError):

@@ -1,10 +1,16 @@
-"""Job ids: UUID version 7, so that ids made later sort later."""
+"""Ids: how long they may be, and new ones: UUID version 7, so that ids made later sort later."""
 
 from __future__ import annotations
 
 import secrets
 import time
 import uuid
+
+MAX_ID_LENGTH = 255
+"""Characters in the id of a job or a run, a model's alias or a worker's name.
+
+They are indexed, and an index entry of PostgreSQL holds 2,704 bytes: two of these at four bytes
+a character still fit."""
 
 
 def new_id() -> str:

@@ -1,0 +1,1 @@
+"""The database: what is remembered, in SQLite or PostgreSQL."""

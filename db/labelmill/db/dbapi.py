@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.db.rows import JobRow, storable_jobs
+from labelmill.core.ledger import JobRow
+from labelmill.db.rows import storable_jobs
 
 _COLUMNS = (
     "id, run_id, model, payload, priority, eta, expires_at, enqueued_at, due_at"  # in this order

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, or_
 
+from labelmill.core.result import Status
 from labelmill.db.rows import storable_text
 from labelmill.db.tables import Job, Result
-from labelmill.core.result import Status
 
 MAX_SEARCH_LENGTH = 1000
 """Characters of a text that is searched for."""

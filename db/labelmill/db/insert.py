@@ -21,7 +21,8 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Text
 
-from labelmill.db.rows import LedgerRow, ResultRow
+from labelmill.core.ledger import LedgerRow
+from labelmill.core.result import ResultRow
 from labelmill.db.tables import UTCDateTime
 
 # The driver keeps the last 128 statements of a connection; these are of as many lengths at most,
@@ -36,7 +37,7 @@ def insert_missing(
 
     Parameters:
         connection: of :func:`labelmill.db.database.for_single_statements`.
-        rows: as :mod:`labelmill.db.rows` returns them: each id once, sorted, nothing that cannot be stored.
+        rows: as :mod:`.rows` returns them: each id once, sorted, nothing that cannot be stored.
     """
     if connection.dialect.name == "postgresql":
         document = to_json(rows).decode()

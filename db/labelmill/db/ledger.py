@@ -19,10 +19,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from labelmill.db.database import for_single_statements
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.ledger import JobRow, LedgerRow
+from labelmill.db.database import for_single_statements
 from labelmill.db.failures import translated
-from labelmill.db.rows import JobRow, LedgerRow, storable_jobs, storable_text
+from labelmill.db.rows import storable_jobs, storable_text
 from labelmill.db.tables import Job, Result
 
 _IDS_A_STATEMENT = 1000

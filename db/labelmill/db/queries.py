@@ -30,12 +30,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from labelmill.core.result import Status
 from labelmill.db.cursor import Cursor
 from labelmill.db.failures import translated
 from labelmill.db.filters import ResultFilter, by_columns, mentions
 from labelmill.db.rows import storable_text
 from labelmill.db.tables import Job, Result, Run, UTCDateTime
-from labelmill.core.result import Status
 
 __all__ = ["Cursor", "Page", "Queries", "ResultFilter", "Summary", "Throughput"]
 

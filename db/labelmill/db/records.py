@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Engine, Select, Text, case, cast, func, select, type_coerce
 
+from labelmill.core.result import LabelScore, Status
 from labelmill.db.failures import translated
 from labelmill.db.filters import ResultFilter, by_columns, job_input, mentions
 from labelmill.db.rows import storable_text
 from labelmill.db.tables import Job, Result
-from labelmill.core.result import LabelScore, Status
 
 INLINE_IMAGE = "inline image"
 """The input of a job that has its image in its message, without a name."""

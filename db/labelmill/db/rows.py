@@ -11,58 +11,18 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.core.json import JsonValue
-from labelmill.core.result import LabelScore, Status
+from labelmill.core.ledger import JobRow, LedgerRow
+from labelmill.core.result import ResultRow, Status
 
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 
-class ResultRow(TypedDict):
-    """A row of ``results``; see :class:`labelmill.db.tables.Result`."""
-
-    id: str
-    run_id: str | None
-    model: str
-    checkpoint: str | None
-    revision: str | None
-    status: Status
-    label: str | None
-    score: float | None
-    scores: list[LabelScore] | None
-    error_code: str | None
-    error_message: str | None
-    attempt: int
-    group_size: int
-    worker: str
-    enqueued_at: datetime | None
-    started_at: datetime
-    finished_at: datetime
-
-
-class JobRow(TypedDict):
-    """A row of ``jobs``; see :class:`labelmill.db.tables.Job`."""
-
-    id: str
-    run_id: str | None
-    model: str
-    payload: Mapping[str, JsonValue]
-    priority: int
-    eta: datetime | None
-    expires_at: datetime | None
-    enqueued_at: datetime
-
-
-class LedgerRow(JobRow):
-    """A row of ``jobs`` as it is written."""
-
-    due_at: datetime
-
-
 def due(sent_at: datetime, eta: datetime | None) -> datetime:
-    """From when on a job is missed that was sent at ``sent_at``; see :class:`labelmill.db.tables.Job`."""
+    """From when on a job is missed that was sent at ``sent_at``; see :class:`.tables.Job`."""
     return sent_at if eta is None else max(sent_at, eta)
 
 

@@ -12,13 +12,13 @@ from sqlalchemy import Engine, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from labelmill.core.json import JsonValue
+from labelmill.core.result import Status
 from labelmill.db.database import for_writing
 from labelmill.db.failures import translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import storable_block, storable_name, storable_text
 from labelmill.db.tables import Job, Result, Run
-from labelmill.core.json import JsonValue
-from labelmill.core.result import Status
 
 _RUNS = cast("Table", Run.__table__)
 _JOBS = cast("Table", Job.__table__)

@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
-from labelmill.db.database import create_database_engine, for_writing, shown
 from labelmill.core.errors import SchemaOutOfDate
+from labelmill.db.database import create_database_engine, for_writing, shown
 from labelmill.db.failures import translated
 
 _ALEMBIC_INI = Path(__file__).parent / "migrations" / "alembic.ini"

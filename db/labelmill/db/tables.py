@@ -13,35 +13,16 @@ job, and its result must be kept all the same.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import ClassVar, TypeAlias, TypedDict
+from typing import ClassVar
 
 from sqlalchemy import JSON, DateTime, Dialect, Double, Enum, Index, MetaData, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-MAX_ID_LENGTH = 255
-"""Characters in the id of a job or a run, a model's alias or a worker's name.
-
-They are indexed, and an index entry of PostgreSQL holds 2,704 bytes: two of these at four bytes
-a character still fit."""
-
-JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
-
-
-class LabelScore(TypedDict):
-    """One label of a result with its score."""
-
-    label: str
-    score: float
-
-
-class Status(StrEnum):
-    """How a job ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
+from labelmill.core.ids import MAX_ID_LENGTH
+from labelmill.core.json import JsonValue
+from labelmill.core.result import LabelScore, Status
 
 
 class UTCDateTime(TypeDecorator[datetime]):

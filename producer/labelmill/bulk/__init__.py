@@ -1,1 +1,1 @@
-"""Bulk submission: files, folders and streams of any size, as one run that can be resumed."""
+"""Bulk submission: a run, submitted once, resumable."""

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from labelmill.sources.base import Source
 from labelmill.sources.jobs import JobMaker, Made, NewRow
 from labelmill.sources.rows import Reject
-from labelmill.sources.base import Source
 
 BLOCK_ROWS = 1000
 _BLOCK_BYTES = 4 * 1024 * 1024

@@ -18,9 +18,10 @@ from typing import NamedTuple, cast
 import redis
 from redis.lock import Lock
 
-from labelmill.core.errors import ConfigurationError
 from labelmill.broker.connection import broker_errors, open_broker
-from labelmill.broker.publisher import Note, Publication, Publisher
+from labelmill.broker.publication import Publication
+from labelmill.broker.publisher import Note, Publisher
+from labelmill.core.errors import ConfigurationError
 
 _LIFETIME_SECONDS = 30 * 24 * 3600
 _LOCK_SECONDS = 15.0

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import redis
 
-from labelmill.bulk.patience import Patience
-from labelmill.bulk.tally import Rate
 from labelmill.broker.heartbeat import heartbeats
 from labelmill.broker.queues import queue_depths
+from labelmill.bulk.patience import Patience
+from labelmill.bulk.tally import Rate
 
 _PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 5.0

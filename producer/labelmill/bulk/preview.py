@@ -6,24 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from labelmill.core.json import JsonValue
 from labelmill.bulk.blocks import Block
-from labelmill.sources.jobs import NewRow
 from labelmill.bulk.rejects import Rejects
+from labelmill.core.json import JsonValue
 from labelmill.core.settings import ImageSettings
+from labelmill.sources.columns import Chosen
+from labelmill.sources.jobs import NewRow
 
 _SHOWN = 5
-_LONGEST = 80
 
 
 @dataclass(slots=True)
 class Preview:
     """What would be sent: how many jobs, the first of them, and what could not be read."""
 
+    source: str
+    chosen: Chosen
     jobs: int = 0
     rejected: int = 0
     outside: int = 0
@@ -32,7 +30,10 @@ class Preview:
 
     def as_json(self) -> dict[str, object]:
         """For scripts."""
+        chosen = self.chosen
         return {
+            "sources": self.source,
+            "columns": {"content": chosen.content, "kind": str(chosen.kind), "id": chosen.id},
             "jobs": self.jobs,
             "rejected": self.rejected,
             "rejected_by_code": dict(self.codes),
@@ -40,35 +41,22 @@ class Preview:
             "first": [{"id": row.id, "input": input_of(row.payload)} for row in self.first],
         }
 
-    def show(self, console: Console) -> None:
-        """As a table of the first jobs and a line of counts."""
-        table = Table(header_style="bold")
-        for name in ("row", "id", "input"):
-            table.add_column(name, overflow="fold")
-        for row in self.first:
-            table.add_row(f"{row.number:,}", escape(row.id), escape(_short(input_of(row.payload))))
-        console.print(table)
-        if self.outside:
-            console.print(ImageSettings().refusal(f"{self.outside:,} images are"), markup=False)
-        console.print(
-            f"{self.jobs:,} jobs would be sent, {self.rejected:,} rows rejected", highlight=False
-        )
-        for code, number in self.codes.most_common():
-            console.print(f"  {number:,} {code}", highlight=False)
-
 
 def preview(
-    blocks: Iterator[Block | None], reject: Rejects, tick: Callable[[Preview], None]
-) -> Preview:
+    seen: Preview,
+    blocks: Iterator[Block | None],
+    reject: Rejects,
+    tick: Callable[[Preview], None],
+) -> None:
     """Read everything and send nothing.
 
     Parameters:
+        seen: is filled.
         tick: called after each block.
 
     Raises:
         SourceError: a source cannot be read.
     """
-    seen = Preview()
     images = ImageSettings()
     for block in blocks:
         if block is None:
@@ -81,7 +69,6 @@ def preview(
             seen.codes[rejected.reject.code] += max(1, rejected.reject.rows)
             reject(rejected)
         tick(seen)
-    return seen
 
 
 def uri_of(row: NewRow) -> str | None:
@@ -97,8 +84,3 @@ def input_of(payload: dict[str, JsonValue]) -> str:
     if isinstance(image, dict):
         return str(image.get("name") or image.get("uri") or "(an image in the message)")
     return str(payload.get("text", ""))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from labelmill.core.errors import ConfigurationError
 from labelmill.bulk.blocks import Rejected
+from labelmill.core.errors import ConfigurationError
 
 FIELDS = ("source", "row", "rows", "line", "code", "message")
 

@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
-from labelmill.core.errors import ConfigurationError, LabelmillError, SourceError
-from labelmill.db.filters import ResultFilter
-from labelmill.db.queries import Queries
-from labelmill.db.runs import NewRun, Runs
-from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import Store
+from labelmill.broker.connection import open_broker
 from labelmill.bulk.awaited import Awaited
 from labelmill.bulk.blocks import BLOCK_ROWS, Block, Blocks, Rejected, read_ahead
-from labelmill.sources.ids import check_run
-from labelmill.sources.jobs import JobMaker
 from labelmill.bulk.outbox import outbox_of
-from labelmill.sources.plan import Plan
 from labelmill.bulk.pressure import Pressure
 from labelmill.bulk.preview import Preview, preview, uri_of
 from labelmill.bulk.rejects import Rejects, described, rejects_file
 from labelmill.bulk.resume import resumed_plan, run_to_resume
-from labelmill.core.settings import ImageSettings
-from labelmill.sources.base import Source
-from labelmill.sources.columns import Chosen, Wishes, choose, require
-from labelmill.sources.opening import open_source
 from labelmill.bulk.submission import Submission
 from labelmill.bulk.tally import Tally
 from labelmill.bulk.target import warn_unserved
-from labelmill.bulk.views import View, ViewKind, view_of
-from labelmill.broker.connection import open_broker
-from labelmill.core.settings import BrokerSettings
-from labelmill.media.uploads import UploadStore
+from labelmill.bulk.view import View
+from labelmill.core.errors import ConfigurationError, LabelmillError, SourceError
 from labelmill.core.ids import new_id
-from labelmill.cli.pipes import quiet_pipe
+from labelmill.core.settings import BrokerSettings, DatabaseSettings, ImageSettings
+from labelmill.db.filters import ResultFilter
+from labelmill.db.queries import Queries
+from labelmill.db.runs import NewRun, Runs
+from labelmill.db.store import Store
+from labelmill.media.uploads import UploadStore
+from labelmill.sources.base import Source
+from labelmill.sources.columns import Chosen, Wishes, choose, require
+from labelmill.sources.ids import check_run
+from labelmill.sources.jobs import JobMaker
+from labelmill.sources.opening import open_source
+from labelmill.sources.plan import Plan
 
 _SHOWN_REJECTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the user wants; see :func:`labelmill.cli.submit.submit`."""
+    """What the user wants; see ``labelmill submit --help``."""
 
     model: str | None
     plan: Plan | None
@@ -58,16 +52,21 @@ class Wanted:
     max_waiting: int
     rejects: Path | None
     wait: bool
-    progress: ViewKind
     as_json: bool
 
 
 class Session:
-    """One submission, as a person or a script sees it."""
+    """One submission, as a person or a script sees it.
 
-    def __init__(self, wanted: Wanted) -> None:
+    Parameters:
+        view: shows how far it is, and what is to be said beside.
+        write: writes a line of what it is asked for: the run's id, or an object of JSON.
+    """
+
+    def __init__(self, wanted: Wanted, view: View, write: Callable[[str], None]) -> None:
         self._wanted = wanted
-        self._view: View = view_of(wanted.progress)
+        self._view = view
+        self._write = write
         self._told = 0
         self.tally = Tally(wanted.run or "", wanted.model or "")
 
@@ -117,8 +116,8 @@ class Session:
                 raise
         self._conclude()
 
-    def preview(self) -> None:
-        """Read everything, send nothing, and show what would be sent.
+    def preview(self) -> Preview:
+        """Read everything, send nothing, and say what would be sent.
 
         Raises:
             SourceError: a source cannot be read.
@@ -132,14 +131,10 @@ class Session:
             tally.before, tally.rejected = seen.jobs, seen.rejected
             self._view.update(tally)
 
+        seen = Preview(plan.source, chosen)
         with self._rejects() as reject, self._view:
-            seen = preview(read_ahead(Blocks(maker, sources)), reject, tick)
-        if self._wanted.as_json:
-            columns = {"content": chosen.content, "kind": str(chosen.kind), "id": chosen.id}
-            content = {"sources": plan.source, "columns": columns, **seen.as_json()}
-            sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
-        else:
-            seen.show(Console())
+            preview(seen, read_ahead(Blocks(maker, sources)), reject, tick)
+        return seen
 
     def interrupted(self) -> None:
         """Say how to go on."""
@@ -229,7 +224,7 @@ class Session:
     def _announce(self, run: str) -> None:
         self._view.say(f"run {run}")
         if not self._wanted.as_json:
-            _print(run)
+            self._write(run)
 
     def _say_how_to_resume(self) -> None:
         tally = self.tally
@@ -256,13 +251,7 @@ class Session:
             self._write_json(state="done", errors=dict(errors))
 
     def _write_json(self, **more: object) -> None:
-        _print(json.dumps({**self.tally.as_json(), **more}, ensure_ascii=False))
-
-
-def _print(line: str) -> None:
-    """To standard output; that nobody reads it, as ``| head`` makes it, ends no submission."""
-    with quiet_pipe():
-        sys.stdout.write(f"{line}\n")
+        self._write(json.dumps({**self.tally.as_json(), **more}, ensure_ascii=False))
 
 
 def _total(sources: list[Source]) -> int | None:

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
-from labelmill.db.ledger import Ledger
-from labelmill.db.runs import NewRun, Runs
-from labelmill.db.store import RunProgress, Store
+from labelmill.broker.publication import Publication
 from labelmill.bulk.awaited import Awaited
 from labelmill.bulk.blocks import Block, Rejected
-from labelmill.sources.jobs import NewRow
 from labelmill.bulk.outbox import Mark, Outbox
 from labelmill.bulk.patience import PATIENCE_SECONDS, Patience
 from labelmill.bulk.pressure import Pressure
 from labelmill.bulk.rejects import Rejects
-from labelmill.sources.rows import Reason, Reject
 from labelmill.bulk.tally import Tally
-from labelmill.bulk.views import View
-from labelmill.broker.publisher import Publication
+from labelmill.bulk.view import View
+from labelmill.db.ledger import Ledger
+from labelmill.db.runs import NewRun, Runs
+from labelmill.db.store import RunProgress, Store
+from labelmill.sources.jobs import NewRow
+from labelmill.sources.rows import Reason, Reject
 
 _COUNT_SECONDS = 2.0  # between two counts of the results, and a multiple of what one takes
 _COUNT_SHARE = 20

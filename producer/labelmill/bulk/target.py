@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from labelmill.sources.base import Kind
-from labelmill.core.catalog import Catalog
-from labelmill.broker.heartbeat import heartbeats
 from labelmill.broker.connection import open_broker
+from labelmill.broker.heartbeat import heartbeats
+from labelmill.core.catalog import Catalog
 from labelmill.core.settings import BrokerSettings
+from labelmill.sources.base import Kind
 
 
 def kind_taken(model: str) -> Kind | None:

@@ -1,0 +1,71 @@
+"""The Python API: submit jobs and read their results.
+
+::
+
+    from labelmill.client import Client
+
+What is here is public, and light to import: redis and SQLAlchemy are loaded by the first
+:class:`Client`, Celery by :class:`ResultBackend` alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from labelmill.client.client import Client, ImageInput, NewJob, Submitted
+from labelmill.core.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DatabaseUnavailable,
+    DuplicateJob,
+    ErrorCode,
+    JobError,
+    LabelmillError,
+    SchemaOutOfDate,
+    ServiceUnavailable,
+    WaitTimeout,
+)
+from labelmill.core.result import LabelScore, Status
+
+if TYPE_CHECKING:
+    from labelmill.client.backend import ResultBackend
+    from labelmill.client.joined import Transaction
+    from labelmill.db.store import RunProgress
+    from labelmill.db.tables import Result
+
+__all__ = [
+    "BrokerUnavailable",
+    "Client",
+    "ConfigurationError",
+    "DatabaseUnavailable",
+    "DuplicateJob",
+    "ErrorCode",
+    "ImageInput",
+    "JobError",
+    "LabelScore",
+    "LabelmillError",
+    "NewJob",
+    "Result",
+    "ResultBackend",
+    "RunProgress",
+    "SchemaOutOfDate",
+    "ServiceUnavailable",
+    "Status",
+    "Submitted",
+    "Transaction",
+    "WaitTimeout",
+]
+
+_HEAVY = {
+    "Result": "labelmill.db.tables",
+    "ResultBackend": "labelmill.client.backend",
+    "RunProgress": "labelmill.db.store",
+    "Transaction": "labelmill.client.joined",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HEAVY:
+        return getattr(import_module(_HEAVY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

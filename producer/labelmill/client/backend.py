@@ -25,10 +25,10 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy.engine import make_url
 
 from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
+from labelmill.core.result import Status
 from labelmill.core.settings import DatabaseSettings
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
-from labelmill.core.result import Status
 
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.25
@@ -50,9 +50,9 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
     """Reads the outcomes of jobs; for any Celery app, on the SQLAlchemy URL after ``labelmill+``.
 
     ``get()`` returns a dict with ``label``, ``score``, ``scores``, ``id``, ``run``, ``model``,
-    ``checkpoint`` and ``revision``, or raises the failed job's :class:`~labelmill.core.errors.JobError`. A job
-    without a row is PENDING, as is an id that nobody has sent; one that was revoked is REVOKED.
-    ``forget()`` does nothing.
+    ``checkpoint`` and ``revision``, or raises the failed job's
+    :class:`~labelmill.core.errors.JobError`. A job without a row is PENDING, as is an id that
+    nobody has sent; one that was revoked is REVOKED. ``forget()`` does nothing.
 
     Parameters:
         url: the database; by default ``LABELMILL_DATABASE_URL``.

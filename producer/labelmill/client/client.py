@@ -12,19 +12,18 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
+from labelmill.broker.publication import Publication
 from labelmill.core.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
-from labelmill.db.ledger import Ledger
-from labelmill.db.rows import JobRow
-from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import RunProgress, Store
-from labelmill.db.tables import Result
-from labelmill.core.job import Job, check_id, parse_job
-from labelmill.core.settings import BrokerSettings
 from labelmill.core.ids import new_id
-from labelmill.client.joined import JoinedTransactions, Transaction, write_job
-from labelmill.broker.publisher import Publication, Publisher
+from labelmill.core.job import Job, check_id, parse_job
+from labelmill.core.ledger import JobRow
+
+if TYPE_CHECKING:
+    from labelmill.client.joined import Transaction
+    from labelmill.db.store import RunProgress
+    from labelmill.db.tables import Result
 
 MAX_PRIORITY = 9
 BLOCK_SIZE = 1000  # jobs written to the ledger and published together
@@ -79,6 +78,14 @@ class Client:
     """
 
     def __init__(self, broker_url: str | None = None, database_url: str | None = None) -> None:
+        # redis and SQLAlchemy are most of what the client takes to import. They come with the first
+        # client, and not to those that import an app for another reason than to submit.
+        from labelmill.broker.publisher import Publisher
+        from labelmill.client.joined import JoinedTransactions
+        from labelmill.core.settings import BrokerSettings, DatabaseSettings
+        from labelmill.db.ledger import Ledger
+        from labelmill.db.store import Store
+
         self._publisher = Publisher(broker_url or BrokerSettings().broker_url)
         self._store = Store.open(database_url or DatabaseSettings().database_url)
         self._ledger = Ledger(self._store.engine)
@@ -245,6 +252,8 @@ class Client:
             ConfigurationError: the transaction is not of SQLite or PostgreSQL.
             DatabaseUnavailable: the database is away.
         """
+        from labelmill.client.joined import write_job
+
         new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
         publication = _publication(
             model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)

@@ -9,10 +9,10 @@ from typing import Any, Protocol, cast, runtime_checkable
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from labelmill.db.dbapi import add_job_by_cursor
 from labelmill.core.errors import ServiceUnavailable
+from labelmill.core.ledger import JobRow
+from labelmill.db.dbapi import add_job_by_cursor
 from labelmill.db.ledger import add_job
-from labelmill.db.rows import JobRow
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Results on their way out: tables, files, reports, and how good they are."""
+"""Export: results as files, reports and evaluations."""

@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.markup import escape
-from rich.table import Table
-
 from labelmill.export.canvas import Canvas
 
 _MOST_LABELS = 30
@@ -46,32 +43,6 @@ def confusion(pairs: Mapping[tuple[str, str], int]) -> Confusion:
     return Confusion((*sorted(kept), *others), counts)
 
 
-def confusion_table(matrix: Confusion, width: int) -> Table | None:
-    """The matrix for a terminal of that width; None where it would not fit."""
-    names = [_short(label, 14) for label in matrix.labels]
-    cells = [
-        max(len(name), *(len(f"{count:,}") for count in column)) + 3
-        for name, column in zip(
-            names, zip(*map(matrix.row, matrix.labels), strict=True), strict=True
-        )
-    ]
-    if sum(cells) + max(map(len, names)) + 4 > width:
-        return None
-    table = Table(title="truth (down), label given (across)", title_justify="left")
-    table.add_column("")
-    for name in names:
-        table.add_column(escape(name), justify="right")
-    for truth, name in zip(matrix.labels, names, strict=True):
-        table.add_row(
-            escape(name),
-            *(
-                f"[bold green]{count:,}[/]" if truth == label and count else f"{count:,}"
-                for label, count in zip(matrix.labels, matrix.row(truth), strict=True)
-            ),
-        )
-    return table
-
-
 def size(matrix: Confusion) -> tuple[int, int]:
     """The width and height that :func:`draw` needs, in pixels."""
     names, cells = _names_width(matrix), _CELL * len(matrix.labels)
@@ -90,7 +61,7 @@ def draw(matrix: Confusion, canvas: Canvas, title: str) -> None:
     left = _MARGIN + _names_width(matrix)
     for line, truth in enumerate(matrix.labels):
         y = _TITLE + line * _CELL
-        name = _short(truth, _NAME_CHARACTERS)
+        name = shortened(truth, _NAME_CHARACTERS)
         shown = f"{line + 1}  {name}" if _numbered(matrix) else name
         canvas.text(left - 8, y + _CELL / 2, shown, 12, _INK, "end")
         counts = matrix.row(truth)
@@ -115,7 +86,7 @@ def _numbered(matrix: Confusion) -> bool:
 
 
 def _names_width(matrix: Confusion) -> float:
-    longest = max((len(_short(label, _NAME_CHARACTERS)) for label in matrix.labels), default=0)
+    longest = max((len(shortened(label, _NAME_CHARACTERS)) for label in matrix.labels), default=0)
     return (longest + (4 if _numbered(matrix) else 0)) * _CHARACTER + 12
 
 
@@ -130,5 +101,6 @@ def _number(count: int) -> str:
     return f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1e6:.1f}M"
 
 
-def _short(name: str, characters: int) -> str:
+def shortened(name: str, characters: int) -> str:
+    """The name, cut to so many characters."""
     return name if len(name) <= characters else f"{name[: characters - 1]}…"

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from labelmill.core.errors import ConfigurationError
 from labelmill.db.filters import ResultFilter
 from labelmill.db.records import Record, Records
+from labelmill.db.store import Store
 from labelmill.db.tables import Run
+from labelmill.export.columns import JOINED_RESULT_COLUMNS, Export, distinct_names
+from labelmill.sources.base import Format, Source
 from labelmill.sources.ids import row_id
 from labelmill.sources.jobs import JobMaker
+from labelmill.sources.opening import STDIN, expand, open_source
 from labelmill.sources.plan import Plan
 from labelmill.sources.rows import Reject, Row
-from labelmill.sources.base import Format, Source
-from labelmill.sources.opening import STDIN, expand, open_source
-from labelmill.export.columns import JOINED_RESULT_COLUMNS, Export, distinct_names
 
 _LOOKED_UP = 1000  # rows at a time
 
@@ -200,3 +201,20 @@ def _without_result(reject: Reject | None) -> Sequence[Any]:
     columns: list[Any] = list(_EMPTY)
     columns[_STATUS], columns[_CODE], columns[_MESSAGE] = "rejected", reject.code, reject.message
     return columns
+
+
+def source_rows(store: Store, run: str | None, file: str | None, id_column: str | None) -> Rows:
+    """The rows of a file, or of what a run was submitted of.
+
+    Raises:
+        ConfigurationError: there is no such run, or it cannot be said whose rows they are.
+        SourceError: the file cannot be read.
+    """
+    found = store.run(run) if run is not None else None
+    if run is not None and found is None:
+        raise ConfigurationError(f"there is no run {run!r}; labelmill status lists the newest")
+    if file is not None:
+        return Rows.of_files(run, [file], Format(), id_column)
+    if found is None:
+        raise ConfigurationError("give a run, or a file with --id-column")
+    return Rows.of_run(found)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelmill.core.errors import JobError
-from labelmill.db.tables import Job
 from labelmill.core.job import Image
-from labelmill.media.uploads import UploadStore, is_upload
+from labelmill.db.tables import Job
 from labelmill.media.thumbnail import thumbnail
+from labelmill.media.uploads import UploadStore, is_upload
 
 _MAX_FILE_BYTES = 20 * 1024 * 1024
 

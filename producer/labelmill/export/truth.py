@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.db.records import Record
 from labelmill.core.result import Status
+from labelmill.db.records import Record
 from labelmill.export.join import SourceRow
 from labelmill.export.metrics import Metrics, metrics
 
@@ -167,3 +168,13 @@ def _confidence(
     return Confidence(
         threshold, total / answered if answered else 0.0, kept[True] / total if total else 0.0
     )
+
+
+def fields(judged: Evaluation) -> dict[str, Any]:
+    """The evaluation for programs."""
+    content = asdict(judged)
+    content["pairs"] = [
+        {"truth": truth, "label": label, "count": count}
+        for (truth, label), count in sorted(judged.pairs.items())
+    ]
+    return content

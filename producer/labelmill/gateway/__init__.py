@@ -1,1 +1,1 @@
-"""The gateway: jobs and results over HTTP. Needs the extra ``labelmill[gateway]``."""
+"""The gateway: the HTTP API and the page."""

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from labelmill.broker.publication import Publication
+from labelmill.client import Client
+from labelmill.client.client import BLOCK_SIZE, ledger_row
 from labelmill.core.errors import ServiceUnavailable
 from labelmill.db.failures import blames_rows
 from labelmill.db.store import Store
-from labelmill.client.client import BLOCK_SIZE, Client, ledger_row
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.sameness import is_same
-from labelmill.broker.publisher import Publication
 
 _SOURCE = "http"
 

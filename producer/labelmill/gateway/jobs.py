@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote
 
-from labelmill.db import tables
 from labelmill.core.errors import BrokerUnavailable
-from labelmill.db.store import Store
 from labelmill.core.json import JsonValue
 from labelmill.core.result import Status
-from labelmill.media.uploads import is_upload
+from labelmill.db import tables
+from labelmill.db.store import Store
 from labelmill.gateway.answers import Fault, ImageInput, Inline, Job, Outcome, Score, TextInput, Uri
 from labelmill.gateway.queues import Queues
 from labelmill.gateway.threads import Threads
+from labelmill.media.uploads import is_upload
 
 
 def job_url(job_id: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
 from labelmill.core.catalog import Catalog, ModelSpec
+from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
 from labelmill.gateway.problems import Problem
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,17 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from labelmill.core.errors import BrokerUnavailable, ConfigurationError, DatabaseUnavailable, ErrorCode, JobError, LabelmillError, SchemaOutOfDate, ServiceUnavailable, UploadStoreUnavailable
+from labelmill.core.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DatabaseUnavailable,
+    ErrorCode,
+    JobError,
+    LabelmillError,
+    SchemaOutOfDate,
+    ServiceUnavailable,
+    UploadStoreUnavailable,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import redis
 
-from labelmill.core.catalog import Catalog
 from labelmill.broker.heartbeat import Heartbeat, heartbeats
 from labelmill.broker.queues import QueueDepth, queue_depths
+from labelmill.broker.whereabouts import Lookout
+from labelmill.core.catalog import Catalog
 from labelmill.gateway.answers import Model
 from labelmill.gateway.fresh import Fresh
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.threads import Threads
-from labelmill.broker.whereabouts import Lookout
 
 _FRESH_SECONDS = 0.5
 _ZERO = timedelta()

@@ -10,8 +10,8 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 from labelmill.broker.connection import broker_errors
+from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.settings import GatewaySettings
 from labelmill.gateway.threads import Threads

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labelmill.db.rows import JobRow, storable_jobs
-from labelmill.db.tables import Job
 from labelmill.core.json import JsonValue
+from labelmill.core.ledger import JobRow
+from labelmill.db.rows import storable_jobs
+from labelmill.db.tables import Job
 
 
 def is_same(new: JobRow, kept: Job) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from labelmill.db.tables import Token
 from labelmill.core.ids import new_id
+from labelmill.db.tables import Token
 
 _PREFIX = "lm_"
 _BYTES = 32

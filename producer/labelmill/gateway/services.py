@@ -12,14 +12,13 @@ from fastapi import Depends, Request
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from labelmill.broker.stream import Announcements
+from labelmill.client import Client
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
 from labelmill.db.queries import Queries
 from labelmill.db.store import Store
 from labelmill.db.tables import Run
 from labelmill.db.tokens import Tokens
-from labelmill.broker.stream import Announcements
-from labelmill.client.client import Client
-from labelmill.media.uploads import UploadStore
 from labelmill.gateway.bearers import Bearers
 from labelmill.gateway.fresh import Fresh
 from labelmill.gateway.intake import Intake
@@ -31,6 +30,7 @@ from labelmill.gateway.settings import GatewaySettings
 from labelmill.gateway.summaries import Summaries
 from labelmill.gateway.threads import Threads
 from labelmill.gateway.watcher import Watcher
+from labelmill.media.uploads import UploadStore
 from labelmill.recovery.dead import DeadLetters
 
 _THREADS = 8

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from labelmill.core.settings import DatabaseSettings
-from labelmill.core.settings import BrokerSettings
+from labelmill.core.settings import BrokerSettings, DatabaseSettings
 
 
 class GatewaySettings(BrokerSettings, DatabaseSettings):

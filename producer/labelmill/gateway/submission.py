@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from labelmill.core.errors import ErrorCode, JobError
+from labelmill.broker.publication import Publication
 from labelmill.client.client import ledger_row
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.core.ids import new_id
 from labelmill.core.job import check_id, parse_job
 from labelmill.gateway.answers import Accepted, AcceptedRun, Fault, Refused, Taken
 from labelmill.gateway.jobs import job_url
@@ -17,8 +19,6 @@ from labelmill.gateway.problems import Problem, of_job
 from labelmill.gateway.requests import MAX_JOBS, JobIn, ManyJobs, OneJob
 from labelmill.gateway.sameness import is_same
 from labelmill.gateway.services import Services
-from labelmill.core.ids import new_id
-from labelmill.broker.publisher import Publication
 
 _NAMESPACE = uuid.UUID("f0b1c9c2-6f0e-4f3f-9f5e-5d0c0c7a3f11")
 _DUPLICATE = Fault(

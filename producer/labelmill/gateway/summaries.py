@@ -6,8 +6,8 @@ import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 
-from labelmill.db.queries import Queries, ResultFilter, Summary
 from labelmill.core.result import Status
+from labelmill.db.queries import Queries, ResultFilter, Summary
 from labelmill.gateway.fresh import Fresh
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.threads import Threads

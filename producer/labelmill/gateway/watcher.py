@@ -14,10 +14,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from labelmill.broker.announcement import Announcement
+from labelmill.broker.stream import Announcements
 from labelmill.core.errors import LabelmillError
 from labelmill.db.queries import Queries, ResultFilter
-from labelmill.broker.stream import Announcements
-from labelmill.broker.announcement import Announcement
 from labelmill.gateway.jobs import Jobs
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.streams import Event, Stream

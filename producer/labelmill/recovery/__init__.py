@@ -1,1 +1,1 @@
-"""Recovery: jobs that Redis lost are sent again, and dead letters are looked at and replayed."""
+"""Recovery: sending again what was lost or buried."""

@@ -18,14 +18,14 @@ from typing import cast
 
 import redis
 
-from labelmill.core.errors import JobError
-from labelmill.db.rows import JobRow
-from labelmill.db.store import Store
-from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.broker import message
-from labelmill.core.job import Job
-from labelmill.broker.queues import QueueKeys
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.queues import QueueKeys
+from labelmill.core.errors import JobError
+from labelmill.core.ids import MAX_ID_LENGTH
+from labelmill.core.job import Job
+from labelmill.core.ledger import JobRow
+from labelmill.db.store import Store
 
 _SCRIPT = Path(__file__).with_name("replay.lua")
 _PAGE = 100  # letters, which may hold images, in memory at a time

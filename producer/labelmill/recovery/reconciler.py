@@ -21,12 +21,13 @@ from operator import attrgetter, itemgetter
 
 import redis
 
+from labelmill.broker.connection import open_broker
+from labelmill.broker.publication import Publication
+from labelmill.broker.publisher import Publisher
+from labelmill.broker.whereabouts import Lookout, Whereabouts
 from labelmill.db.ledger import Entry, Lane, Ledger, Position
 from labelmill.db.store import Store
-from labelmill.broker.connection import open_broker
-from labelmill.broker.publisher import Publication, Publisher
 from labelmill.recovery.marks import Marks
-from labelmill.broker.whereabouts import Lookout, Whereabouts
 
 _PAGE = 1000
 _SENT_TOGETHER = 100  # jobs with their payloads, which may be images, in memory at a time

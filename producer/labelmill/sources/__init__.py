@@ -1,1 +1,1 @@
-"""Sources: rows out of tables, lines, folders of images and data sets, in flat memory."""
+"""Sources: rows of files, folders and streams, and the jobs made of them."""

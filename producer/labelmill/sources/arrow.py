@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from labelmill.core.errors import ConfigurationError, SourceError
-from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.base import Column, Kind, Source
 from labelmill.sources.columns import kind_of
 from labelmill.sources.compression import READ_ERRORS, decompressed
 from labelmill.sources.encoding import MARK_ERRORS
 from labelmill.sources.lines import broken_off
 from labelmill.sources.location import Location
+from labelmill.sources.rows import Item, Reason, Reject, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from labelmill.sources.rows import Item
-from labelmill.sources.location import is_url, shown_url
 from labelmill.core.names import file_name, short_name
+from labelmill.sources.location import is_url, shown_url
+from labelmill.sources.rows import Item
 
 
 class Kind(StrEnum):

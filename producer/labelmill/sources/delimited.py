@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from labelmill.core.errors import ConfigurationError, SourceError
-from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.base import Column, Format, Source
 from labelmill.sources.columns import kind_of
 from labelmill.sources.compression import READ_ERRORS
 from labelmill.sources.lines import broken_off, too_long
 from labelmill.sources.location import Location
+from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.text import MAX_LINE, Line, Text
 
 #: Characters of one record. A quote that is not closed would take all that follows into one.

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from labelmill.sources.rows import Item, Reason, Reject, Row
+from labelmill.core.names import short_name
 from labelmill.sources.base import Column, Kind, Source
 from labelmill.sources.columns import IMAGE_SUFFIXES
 from labelmill.sources.location import remote, shown_url
-from labelmill.core.names import short_name
+from labelmill.sources.rows import Item, Reason, Reject, Row
 
 COLUMN = "image"
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labelmill.core.errors import JobError, SourceError
+from labelmill.core.job import MAX_INLINE_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_URI_LENGTH, check_id
 from labelmill.core.json import JsonValue
-from labelmill.sources.ids import row_id
-from labelmill.sources.plan import Plan
-from labelmill.sources.rows import Item, Reason, Reject, Unusable
+from labelmill.media.uploads import UploadStore, is_upload
 from labelmill.sources.base import Kind, Source
 from labelmill.sources.columns import Chosen
+from labelmill.sources.ids import row_id
 from labelmill.sources.location import is_url, remote
-from labelmill.core.job import MAX_INLINE_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_URI_LENGTH, check_id
-from labelmill.media.uploads import UploadStore, is_upload
+from labelmill.sources.plan import Plan
+from labelmill.sources.rows import Item, Reason, Reject, Unusable
 
 #: Lone surrogates, which stand for bytes that could not be decoded, and NUL.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

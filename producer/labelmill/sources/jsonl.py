@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from labelmill.core.errors import SourceError
-from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.base import Column, Format, Source
 from labelmill.sources.columns import kind_of
 from labelmill.sources.compression import READ_ERRORS
 from labelmill.sources.lines import broken_off, too_long
 from labelmill.sources.location import Location
+from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.text import Text
 
 _SAMPLED = 200  # objects

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.base import Column, Format, Kind, Source
 from labelmill.sources.compression import READ_ERRORS
 from labelmill.sources.location import Location
+from labelmill.sources.rows import Item, Reason, Reject, Row
 from labelmill.sources.text import MAX_LINE, Text
 
 COLUMN = "text"

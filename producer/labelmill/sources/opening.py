@@ -15,7 +15,15 @@ from labelmill.sources.delimited import Delimited
 from labelmill.sources.images import ImageFile, ImageFolder, RemoteImages
 from labelmill.sources.jsonl import JsonLines
 from labelmill.sources.lines import Lines
-from labelmill.sources.location import LocalFile, Location, NamedPipe, RemoteFile, StandardInput, is_url, remote  # fmt: skip
+from labelmill.sources.location import (  # fmt: skip
+    LocalFile,
+    Location,
+    NamedPipe,
+    RemoteFile,
+    StandardInput,
+    is_url,
+    remote,
+)
 
 #: What ``--format`` takes.
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "lines", "images")

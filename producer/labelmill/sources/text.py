@@ -10,7 +10,13 @@ from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from labelmill.core.errors import SourceError
 from labelmill.sources.base import Format, Reading
-from labelmill.sources.compression import READ_ERRORS, Rewound, content_of, decompressed, read_first  # fmt: skip
+from labelmill.sources.compression import (  # fmt: skip
+    READ_ERRORS,
+    Rewound,
+    content_of,
+    decompressed,
+    read_first,
+)
 from labelmill.sources.encoding import Encoding, guess_encoding, named_encoding
 from labelmill.sources.location import Location, StandardInput
 

@@ -1,1 +1,1 @@
-"""The room of announcements: who reads what is said of finished jobs, and carries it on."""
+"""The webhook: telling a receiver of finished jobs."""

@@ -15,10 +15,10 @@ from enum import Enum
 from threading import Event
 from typing import NamedTuple
 
+from labelmill.broker.announcement import Announcement
 from labelmill.core.errors import ConfigurationError
 from labelmill.webhook.settings import WebhookSettings
 from labelmill.webhook.signature import signed_headers
-from labelmill.broker.announcement import Announcement
 
 try:
     import urllib3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.webhook.signature import key_of
 from labelmill.core.settings import BrokerSettings
+from labelmill.webhook.signature import key_of
 
 
 class WebhookSettings(BrokerSettings):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
+from labelmill.broker.announcement import Announcement, of_results
+from labelmill.broker.group import ConsumerGroup, Entry
 from labelmill.core.errors import ServiceUnavailable
 from labelmill.db.queries import Queries, ResultFilter
 from labelmill.webhook.delivery import Delivery, Outcome, Sender, deliveries
-from labelmill.broker.group import ConsumerGroup, Entry
-from labelmill.broker.announcement import Announcement, of_results
 
 logger = logging.getLogger(__name__)
 

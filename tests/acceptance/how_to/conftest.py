@@ -16,7 +16,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]

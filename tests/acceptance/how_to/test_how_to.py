@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tests.acceptance.how_to.conftest import PAGES, ROOT, Project, console
 from tests.support.waiting import wait_for
 

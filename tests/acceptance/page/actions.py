@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from playwright.sync_api import Locator, Page
-
 from tests.support.images import encoded, picture
 
 _DROP = """

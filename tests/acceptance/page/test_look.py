@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-
 from tests.acceptance.page.conftest import Complaints, Site, watched
 
 SHEET = Path(__file__).parents[3] / "producer" / "gateway" / "page" / "style.css"

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from labelmill.broker.queues import QueueKeys
 from labelmill.broker.leases import Lease, Leases
+from labelmill.broker.queues import QueueKeys
 
 KEYS = QueueKeys("q")
 WORKERS = ("first", "second")

@@ -13,11 +13,12 @@ import redis
 from kombu import Connection
 from kombu.messaging import Producer
 
-from labelmill.core.errors import BrokerUnavailable
-from labelmill.local.redis import RedisServer
 from labelmill.broker import message
+from labelmill.broker.publication import Publication
+from labelmill.broker.publisher import Publisher
+from labelmill.core.errors import BrokerUnavailable
 from labelmill.core.job import parse_job
-from labelmill.broker.publisher import Publication, Publisher
+from labelmill.local.redis import RedisServer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

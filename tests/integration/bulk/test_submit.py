@@ -14,20 +14,25 @@ from typing import Any
 import pytest
 import redis
 
-from labelmill.core.errors import BrokerUnavailable, ConfigurationError, DatabaseUnavailable, SourceError
+from labelmill.broker import message
+from labelmill.bulk.outbox import Outbox, outbox_of
+from labelmill.bulk.session import Session, Wanted
+from labelmill.cli.progress import ViewKind
+from labelmill.cli.single import submit_one
+from labelmill.core.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DatabaseUnavailable,
+    SourceError,
+)
+from labelmill.core.result import Status
 from labelmill.db.ledger import Ledger
 from labelmill.db.runs import Runs
 from labelmill.db.store import Store
-from labelmill.core.result import Status
-from labelmill.sources.ids import row_id
-from labelmill.bulk.outbox import Outbox, outbox_of
-from labelmill.sources.plan import Plan, absolute
-from labelmill.bulk.session import Session, Wanted
-from labelmill.cli.single import submit_one
 from labelmill.sources.base import Format
 from labelmill.sources.columns import Wishes
-from labelmill.bulk.views import ViewKind
-from labelmill.broker import message
+from labelmill.sources.ids import row_id
+from labelmill.sources.plan import Plan, absolute
 
 Submit = Callable[..., Session]
 

@@ -13,12 +13,18 @@ from typing import Any
 import pytest
 import redis
 
-from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, DuplicateJob, JobError, WaitTimeout
-from labelmill.db.store import Store
-from labelmill.local.redis import RedisServer
-from labelmill.client.client import Client, NewJob
 from labelmill.broker import message
 from labelmill.broker.queues import QueueKeys
+from labelmill.client import Client, NewJob
+from labelmill.core.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    DuplicateJob,
+    JobError,
+    WaitTimeout,
+)
+from labelmill.db.store import Store
+from labelmill.local.redis import RedisServer
 
 
 @pytest.fixture

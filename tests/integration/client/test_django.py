@@ -15,11 +15,11 @@ from django.conf import settings
 from django.db import ConnectionHandler, transaction
 from sqlalchemy.engine import make_url
 
-from labelmill.core.errors import DuplicateJob, JobError
-from labelmill.db.store import Store
-from labelmill.client.client import Client
 from labelmill.broker import message
 from labelmill.broker.queues import QueueKeys
+from labelmill.client import Client
+from labelmill.core.errors import DuplicateJob, JobError
+from labelmill.db.store import Store
 from labelmill.recovery.reconciler import reconciling
 
 

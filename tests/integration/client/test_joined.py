@@ -12,13 +12,13 @@ import redis
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from labelmill.db.database import create_database_engine, for_writing
-from labelmill.core.errors import ConfigurationError, DuplicateJob, JobError
-from labelmill.db.store import Store
-from labelmill.local.redis import RedisServer
-from labelmill.client.client import Client
 from labelmill.broker import message
 from labelmill.broker.queues import QueueKeys
+from labelmill.client import Client
+from labelmill.core.errors import ConfigurationError, DuplicateJob, JobError
+from labelmill.db.database import create_database_engine, for_writing
+from labelmill.db.store import Store
+from labelmill.local.redis import RedisServer
 from labelmill.recovery.reconciler import reconciling
 
 

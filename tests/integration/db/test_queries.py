@@ -11,15 +11,15 @@ from itertools import pairwise
 
 import pytest
 
+from labelmill.core.json import JsonValue
+from labelmill.core.ledger import JobRow
+from labelmill.core.result import ResultRow, Status
 from labelmill.db import queries as queries_module
 from labelmill.db.cursor import Cursor
 from labelmill.db.filters import MAX_SEARCH_LENGTH, ResultFilter
 from labelmill.db.queries import Queries
 from labelmill.db.records import INLINE_IMAGE, Records
-from labelmill.db.rows import JobRow, ResultRow
 from labelmill.db.store import Store
-from labelmill.core.json import JsonValue
-from labelmill.core.result import Status
 
 NOON = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = [

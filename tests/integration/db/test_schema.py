@@ -11,9 +11,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
+from labelmill.core.errors import DatabaseUnavailable, SchemaOutOfDate
 from labelmill.db import schema
 from labelmill.db.database import create_database_engine
-from labelmill.core.errors import DatabaseUnavailable, SchemaOutOfDate
 from labelmill.db.store import Store
 from labelmill.db.tables import Base
 

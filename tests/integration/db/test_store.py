@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from labelmill.core.errors import DatabaseUnavailable, SchemaOutOfDate
-from labelmill.db.rows import JobRow, ResultRow, storable_text
-from labelmill.db.store import ModelCounts, RunProgress, Store
 from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.core.json import JsonValue
-from labelmill.core.result import LabelScore, Status
+from labelmill.core.ledger import JobRow
+from labelmill.core.result import LabelScore, ResultRow, Status
+from labelmill.db.rows import storable_text
+from labelmill.db.store import ModelCounts, RunProgress, Store
 from labelmill.local.postgres import PostgresServer
 
 NOON = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)

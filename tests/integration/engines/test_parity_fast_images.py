@@ -9,10 +9,10 @@ import PIL.Image
 import pytest
 import torch
 import transformers
-
 from tests.support.answers import ALL, answers, image_engine, image_pipeline, opened, spec
 from tests.support.checkpoints import IMAGE_SIZE, save_image_checkpoint
 from tests.support.images import encoded, inline_job, turned
+
 from labelmill.engines.budget import BudgetFile
 from labelmill.engines.image import ImageEngine
 from labelmill.images.fetch import ImageFetcher

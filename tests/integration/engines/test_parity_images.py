@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-
 from tests.support.answers import (
     ALL,
     answers,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import transformers
-
 from tests.support.answers import (
     ALL,
     answers,
@@ -18,6 +17,7 @@ from tests.support.answers import (
     text_pipeline,
 )
 from tests.support.checkpoints import MAX_LENGTH, TEXT_FAMILIES, save_text_checkpoint
+
 from labelmill.engines.packing import Layout
 
 OVER_LONG = "The film was too long. " * 40

@@ -15,15 +15,15 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from labelmill.core.errors import ErrorCode
-from labelmill.db.filters import ResultFilter
-from labelmill.db.rows import JobRow, ResultRow
-from labelmill.db.store import Store
 from labelmill.core.json import JsonValue
-from labelmill.core.result import Status
-from labelmill.media.uploads import UploadStore
+from labelmill.core.ledger import JobRow
+from labelmill.core.result import ResultRow, Status
+from labelmill.db.filters import ResultFilter
+from labelmill.db.store import Store
 from labelmill.export.advice import ADVICE
 from labelmill.export.html import write_html
 from labelmill.export.pictures import Pictures
+from labelmill.media.uploads import UploadStore
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 ATTACK = "</style><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"

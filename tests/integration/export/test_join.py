@@ -11,21 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from labelmill.core.errors import ConfigurationError, SourceError
+from labelmill.core.result import ResultRow, Status
 from labelmill.db.filters import ResultFilter
 from labelmill.db.records import Records
-from labelmill.db.rows import ResultRow
 from labelmill.db.store import Store
 from labelmill.db.tables import Run
-from labelmill.core.result import Status
-from labelmill.sources.ids import row_id
-from labelmill.sources.plan import Plan
-from labelmill.sources.base import Format, Kind
-from labelmill.sources.columns import Chosen
 from labelmill.export.columns import Export
 from labelmill.export.join import Rows, joined, with_results
 from labelmill.export.output import Format as OutputFormat
 from labelmill.export.truth import Evaluation, evaluate, tally
 from labelmill.export.write import write_rows
+from labelmill.sources.base import Format, Kind
+from labelmill.sources.columns import Chosen
+from labelmill.sources.ids import row_id
+from labelmill.sources.plan import Plan
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 CSV = 'ticket,body,label\nt1,one,cat\nt2,"two\nlines",dog\nt3,,cat\nt4,four,dog\nt5,five,\n'

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.gateway import serving
 
 from labelmill.gateway.settings import GatewaySettings
-from tests.support.gateway import serving
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "how-to" / "gateway.md").read_text()

@@ -8,11 +8,10 @@ import httpx
 import PIL.Image
 import pytest
 import redis
-
-from labelmill.db.rows import ResultRow
-from labelmill.db.store import Store
-from labelmill.core.result import Status
 from tests.support.images import encoded
+
+from labelmill.core.result import ResultRow, Status
+from labelmill.db.store import Store
 
 PNG = encoded(PIL.Image.new("RGB", (8, 8), "red"))
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.web import FakeNetwork, Handler, WebServer, make_certificate, reply
 
 from labelmill.core.errors import ErrorCode, JobError
-from tests.support.web import FakeNetwork, Handler, WebServer, make_certificate, reply
 from labelmill.images.web import fetch
 from labelmill.images.web.fetch import WebFetcher
 from labelmill.images.web.hosts import HostAllowlist

@@ -14,24 +14,26 @@ from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner
-
-from labelmill.core.errors import BrokerUnavailable
-from labelmill.db.ledger import Lane, Ledger
-from labelmill.db.rows import JobRow, LedgerRow, ResultRow, due
-from labelmill.db.store import Store
-from labelmill.core.result import Status
-from labelmill.local.redis import RedisServer
-from labelmill.cli.main import app
-from labelmill.client.client import NewJob
-from labelmill.broker import message
-from labelmill.broker.queues import QueueKeys, queue_depths
-from labelmill.broker.publisher import Publication, Publisher
-from labelmill.recovery import reconciler as module
-from labelmill.recovery.reconciler import Reconciler, Swept, reconciling
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
+from typer.testing import CliRunner
+
+from labelmill.broker import message
 from labelmill.broker.leases import Leases
+from labelmill.broker.publication import Publication
+from labelmill.broker.publisher import Publisher
+from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.cli.main import app
+from labelmill.client import NewJob
+from labelmill.core.errors import BrokerUnavailable
+from labelmill.core.ledger import JobRow, LedgerRow
+from labelmill.core.result import ResultRow, Status
+from labelmill.db.ledger import Lane, Ledger
+from labelmill.db.rows import due
+from labelmill.db.store import Store
+from labelmill.local.redis import RedisServer
+from labelmill.recovery import reconciler as module
+from labelmill.recovery.reconciler import Reconciler, Swept, reconciling
 
 GRACE = 60.0
 HOUR = timedelta(hours=1)

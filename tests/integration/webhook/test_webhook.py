@@ -17,21 +17,20 @@ from pathlib import Path
 
 import pytest
 import redis
-
-from labelmill.core.errors import ConfigurationError
-from labelmill.db.rows import ResultRow
-from labelmill.db.store import Store
-from labelmill.core.result import Status
-from labelmill.local.redis import RedisServer
-from labelmill.webhook import delivery
-from labelmill.broker import group
-from labelmill.webhook.delivery import Sender
-from labelmill.broker.group import ConsumerGroup
-from labelmill.webhook.settings import WebhookSettings
-from labelmill.webhook.webhook import Chosen, Webhook
-from labelmill.broker.announcement import STREAM, encode
 from tests.support.receiver import SECRET, Receiver, receiver
 from tests.support.waiting import wait_for
+
+from labelmill.broker import group
+from labelmill.broker.announcement import STREAM, encode
+from labelmill.broker.group import ConsumerGroup
+from labelmill.core.errors import ConfigurationError
+from labelmill.core.result import ResultRow, Status
+from labelmill.db.store import Store
+from labelmill.local.redis import RedisServer
+from labelmill.webhook import delivery
+from labelmill.webhook.delivery import Sender
+from labelmill.webhook.settings import WebhookSettings
+from labelmill.webhook.webhook import Chosen, Webhook
 
 ROOT = Path(__file__).parents[4]
 EVERYTHING = Chosen()

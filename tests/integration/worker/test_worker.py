@@ -11,12 +11,12 @@ from pathlib import Path
 import celery
 import pytest
 import redis
-
-from labelmill.db.tables import Result
-from labelmill.client.client import Client, NewJob
-from labelmill.broker.queues import QueueKeys, queue_depths
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
+
+from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.client import Client, NewJob
+from labelmill.db.tables import Result
 
 TWO_MODELS = """
 [models.first]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelmill.core.errors import ErrorCode
 from labelmill.broker import message
-from labelmill.core.job import TASK_NAME, parse_job
 from labelmill.broker.message import Message, _json, body, decode, encode, headers
+from labelmill.core.errors import ErrorCode
+from labelmill.core.job import TASK_NAME, parse_job
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -10,14 +10,14 @@ from typing import IO
 import pytest
 
 from labelmill.bulk.blocks import Blocks, read_ahead
-from labelmill.sources.jobs import JobMaker, NewRow
-from labelmill.sources.plan import Plan
-from labelmill.sources.rows import Row
+from labelmill.core.job import MAX_TEXT_BYTES, parse_job
 from labelmill.sources.base import Format, Kind, Source
 from labelmill.sources.columns import Chosen
+from labelmill.sources.jobs import JobMaker, NewRow
 from labelmill.sources.lines import Lines
 from labelmill.sources.location import StandardInput
-from labelmill.core.job import MAX_TEXT_BYTES, parse_job
+from labelmill.sources.plan import Plan
+from labelmill.sources.rows import Row
 
 TEXT = Chosen(content="text", kind=Kind.TEXT)
 

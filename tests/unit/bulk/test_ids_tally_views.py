@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from labelmill.bulk.tally import Rate, Tally
+from labelmill.cli.progress import JsonLines, Lines, duration
 from labelmill.core.errors import ConfigurationError
 from labelmill.sources.ids import check_run, row_id, row_number
-from labelmill.bulk.tally import Rate, Tally
-from labelmill.bulk.views import JsonLines, Lines, duration
 
 
 def test_an_id_says_its_row_and_sorts_by_it() -> None:

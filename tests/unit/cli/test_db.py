@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from labelmill.cli.db import app
-from labelmill.db.schema import head
 from labelmill.core.settings import DatabaseSettings
+from labelmill.db.schema import head
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from labelmill.db.tables import Result
-from labelmill.core.result import Status
 from labelmill.cli.report import Row, results_table, write_json
+from labelmill.core.result import Status
+from labelmill.db.tables import Result
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 JOB_ID = "01a1fdf3-8db5-7be2-aa1f-2ba709320498"

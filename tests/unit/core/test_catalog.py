@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labelmill.core.errors import ConfigurationError
 from labelmill.core.catalog import Catalog
+from labelmill.core.errors import ConfigurationError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from labelmill.core.errors import ConfigurationError
 from labelmill.db import database
 from labelmill.db.database import create_database_engine, for_writing
-from labelmill.core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

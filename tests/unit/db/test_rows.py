@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelmill.db.rows import storable_name, storable_text
 from labelmill.core.ids import MAX_ID_LENGTH
+from labelmill.db.rows import storable_name, storable_text
 
 
 @given(st.text(st.characters(codec=None)))

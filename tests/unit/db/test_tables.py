@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labelmill.db.tables import Result
 from labelmill.core.result import Status
+from labelmill.db.tables import Result
 
 
 def test_a_result_shows_what_it_is() -> None:

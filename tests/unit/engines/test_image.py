@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-
-from labelmill.core.errors import ErrorCode, JobError
 from tests.support.answers import answers, assert_same, image_engine
 from tests.support.checkpoints import save_image_checkpoint
 from tests.support.images import encoded, inline_job, picture
+
+from labelmill.core.errors import ErrorCode, JobError
 from labelmill.engines.image import ImageEngine
 
 JOBS = [inline_job(encoded(picture(seed=seed), "JPEG")) for seed in range(11)]

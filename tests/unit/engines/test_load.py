@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-from labelmill.core.errors import ConfigurationError, JobError
-from labelmill.core.result import LabelScore
-from labelmill.core.catalog import ModelSpec
-from labelmill.core.job import Job
 from tests.support.answers import spec
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
+
+from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ConfigurationError, JobError
+from labelmill.core.job import Job
+from labelmill.core.result import LabelScore
 from labelmill.engines import Engine
 from labelmill.engines.image import ImageEngine
 from labelmill.engines.load import load_engine

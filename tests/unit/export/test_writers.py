@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelmill.core.errors import ConfigurationError
-from labelmill.db.records import Record
-from labelmill.core.result import Status
-from labelmill.export.columns import RESULT_COLUMNS, Export, distinct_names
 from labelmill.cli.moments import parse_moment
+from labelmill.core.errors import ConfigurationError
+from labelmill.core.result import Status
+from labelmill.db.records import Record
+from labelmill.export.columns import RESULT_COLUMNS, Export, distinct_names
 from labelmill.export.output import ExportFailed, Format, format_of, opened_output
 from labelmill.export.textual import write_csv, write_jsonl
 from labelmill.export.write import write_rows

@@ -9,9 +9,9 @@ import PIL.features
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.images import encoded, picture, turned
 
 from labelmill.core.errors import ErrorCode, JobError
-from tests.support.images import encoded, picture, turned
 from labelmill.images.decode import decode_image, decode_levels
 
 MAX_PIXELS = 10_000

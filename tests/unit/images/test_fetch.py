@@ -12,8 +12,8 @@ import pytest
 
 from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
 from labelmill.core.job import Image
-from labelmill.media.uploads import UploadStore
 from labelmill.images.fetch import ImageFetcher
+from labelmill.media.uploads import UploadStore
 
 MAX_BYTES = 1000
 

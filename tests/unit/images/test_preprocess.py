@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 import torch
 import transformers
-
-from labelmill.core.errors import ErrorCode, JobError
 from tests.support.answers import spec
 from tests.support.images import encoded, picture
-from labelmill.images.preprocess import ExactPreprocessor, FastPreprocessor, Preprocessor, make_preprocessor
+
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.images.preprocess import (
+    ExactPreprocessor,
+    FastPreprocessor,
+    Preprocessor,
+    make_preprocessor,
+)
 
 USUAL = transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
 TO_AN_EDGE = transformers.ConvNextImageProcessorPil(size={"shortest_edge": 32})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tests.support.images import picture
 from transformers import ViTImageProcessorPil
 
-from tests.support.images import picture
 from labelmill.images.geometry import Geometry
 from labelmill.images.levels import Decoded
 from labelmill.images.recipe import MAX_DIFFERENCE, MEAN_DIFFERENCE, find_recipe

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.images import picture
 from transformers.image_transforms import center_crop
 
-from tests.support.images import picture
 from labelmill.images.geometry import Geometry, Mode
 from labelmill.images.levels import Decoded, Size
 from labelmill.images.resize import resize_levels

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import PIL.features
 import pytest
+from tests.support.images import encoded, picture
 
 from labelmill.core.errors import ErrorCode, JobError
-from tests.support.images import encoded, picture
 from labelmill.images.decode import decode_image
 from labelmill.images.sniff import sniff
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from labelmill.core.errors import EmbeddedServerError
 from labelmill.local import binaries
 from labelmill.local.binaries import find_postgres, find_redis
-from labelmill.core.errors import EmbeddedServerError
 
 
 @pytest.fixture

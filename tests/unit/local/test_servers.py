@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from redis import AuthenticationError, Redis
 
-from labelmill.local.binaries import Source, find_postgres
 from labelmill.core.errors import EmbeddedServerError
+from labelmill.local.binaries import Source, find_postgres
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.process import free_port
 from labelmill.local.redis import RedisServer
@@ -141,7 +141,9 @@ class TestServer:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         ports = iter([redis_server.port])
-        monkeypatch.setattr("labelmill.local.server.free_port", lambda: next(ports, None) or free_port())
+        monkeypatch.setattr(
+            "labelmill.local.server.free_port", lambda: next(ports, None) or free_port()
+        )
 
         with kind() as server:
             assert server.port != redis_server.port

@@ -13,14 +13,14 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pytest
+from tests.support.sources import opened, read, texts
 
 from labelmill.core.errors import ConfigurationError, SourceError
-from labelmill.sources.plan import Plan
-from labelmill.sources.rows import Reason
 from labelmill.sources import opening
 from labelmill.sources.base import Format
 from labelmill.sources.location import StandardInput
-from tests.support.sources import opened, read, texts
+from labelmill.sources.plan import Plan
+from labelmill.sources.rows import Reason
 
 CONTENT = b"id,text\n" + b"".join(b"%d,row %d\n" % (n, n) for n in range(20_000))
 EXPECTED = [f"row {number}" for number in range(20_000)]

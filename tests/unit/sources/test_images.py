@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.sources import opened, read, texts
 
-from labelmill.sources.jobs import JobMaker, Made, NewRow
-from labelmill.sources.plan import Plan
-from labelmill.sources.rows import Reason, Reject
+from labelmill.core.job import MAX_INLINE_IMAGE_BYTES
+from labelmill.media.uploads import UploadStore
 from labelmill.sources.base import Kind, Source
 from labelmill.sources.columns import Chosen
 from labelmill.sources.images import ImageFolder
-from labelmill.core.job import MAX_INLINE_IMAGE_BYTES
-from labelmill.media.uploads import UploadStore
-from tests.support.sources import opened, read, texts
+from labelmill.sources.jobs import JobMaker, Made, NewRow
+from labelmill.sources.plan import Plan
+from labelmill.sources.rows import Reason, Reject
 
 ODD = [b"a b.jpg", "\u00fc.PNG".encode(), b"new\nline.webp", b'quote".gif', b"\xff\xfe.jpeg"]
 

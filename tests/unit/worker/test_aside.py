@@ -3,8 +3,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-
 from tests.support.waiting import wait_for
+
 from labelmill.worker.aside import Aside
 
 

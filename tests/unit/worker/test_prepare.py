@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from labelmill.core.errors import ErrorCode, JobError
-from labelmill.broker import message
-from labelmill.core.job import Job
 from tests.support.waiting import wait_for
+
+from labelmill.broker import message
 from labelmill.broker.leases import Lease, Taken
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.core.job import Job
 from labelmill.worker.handover import ReadyJobs
 from labelmill.worker.leased import Group
 from labelmill.worker.prepare import PrepareStage

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from labelmill.core.errors import JobError
-from labelmill.core.result import LabelScore
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import JobError
 from labelmill.core.job import Job
+from labelmill.core.result import LabelScore
 
 Prepared = TypeVar("Prepared")
 Output = TypeVar("Output")
@@ -19,9 +19,9 @@ class Engine(ABC, Generic[Prepared, Output]):
     """One model on one device.
 
     Each step takes many jobs and answers for each in the same order; a job that fails alone is
-    answered with a :class:`~labelmill.core.errors.JobError`. A step that raises is called again with fewer
-    jobs, down to the one that makes it raise. Jobs of equal content in a group are one job for
-    ``prepare`` and ``forward``. Each step is called from one thread at a time, but
+    answered with a :class:`~labelmill.core.errors.JobError`. A step that raises is called again
+    with fewer jobs, down to the one that makes it raise. Jobs of equal content in a group are one
+    job for ``prepare`` and ``forward``. Each step is called from one thread at a time, but
     ``prepare`` and ``decode`` run while ``forward`` does; see also :meth:`waits`.
 
     Parameters:

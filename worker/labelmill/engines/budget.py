@@ -7,15 +7,15 @@ to where every core is busy; from there on it only takes memory, and on a CPU le
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from celery.utils.log import get_logger
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # A larger pass has to be faster by this much, an item, to be worth its memory and its wait.
 _WORTH_WHILE = 1.03

@@ -10,8 +10,8 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from labelmill.core.errors import ModelLoadError
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ModelLoadError
 
 _DTYPES = {
     "float32": torch.float32,

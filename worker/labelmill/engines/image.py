@@ -14,18 +14,18 @@ import PIL.Image
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from labelmill.core.errors import JobError
-from labelmill.core.result import LabelScore
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import JobError
 from labelmill.core.job import Image, Job
+from labelmill.core.result import LabelScore
 from labelmill.engines import checkpoint
 from labelmill.engines.base import Engine
 from labelmill.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
+from labelmill.engines.isolate import out_of_memory
 from labelmill.engines.labels import LabelDecoder
 from labelmill.engines.transfer import Upload, download
 from labelmill.images.fetch import ImageFetcher
 from labelmill.images.preprocess import Pixels, make_preprocessor
-from labelmill.engines.isolate import out_of_memory
 
 _BUDGETS = [1 << step for step in range(11)]  # to 1,024 images
 _PROBE_SIZE = (640, 480)

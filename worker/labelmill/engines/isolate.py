@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from celery.utils.log import get_logger
-
 from labelmill.core.errors import ErrorCode, JobError
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # By name, since a worker may serve engines that need no torch. After such an error (an assertion
 # in a kernel, say) CUDA answers every call of the process with it: the worker has to end.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from labelmill.core.errors import ConfigurationError
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ConfigurationError
+from labelmill.core.settings import EngineSettings
 from labelmill.engines.base import Engine
-from labelmill.worker.settings import WorkerSettings
 
 #: An engine whose types of inputs and outputs are its own affair.
 AnyEngine = Engine[Any, Any]
 
 
-def load_engine(spec: ModelSpec, settings: WorkerSettings) -> AnyEngine:
+def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
     """Load the model of an entry onto its device.
 
     Raises:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import cycle
 from typing import cast
 
 import torch
-from celery.utils.log import get_logger
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from labelmill.core.errors import ErrorCode, JobError
-from labelmill.core.result import LabelScore
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
+from labelmill.core.result import LabelScore
 from labelmill.engines import checkpoint
 from labelmill.engines.arrange import PROBES, arrange
 from labelmill.engines.base import Engine
 from labelmill.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
+from labelmill.engines.isolate import isolate
 from labelmill.engines.labels import LabelDecoder
 from labelmill.engines.packing import Layout, pack
 from labelmill.engines.padded import PaddedModel
 from labelmill.engines.tokens import BatchTokenizer, Encoding
 from labelmill.engines.transfer import Upload, download
-from labelmill.engines.isolate import isolate
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # A tokenizer that knows no limit says so with a very large number.
 _NO_LIMIT = 1_000_000

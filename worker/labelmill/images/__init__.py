@@ -1,1 +1,1 @@
-"""Images: fetched from where a job says they are, and decoded within limits."""
+"""Images: from bytes to pixels, safely."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import fsspec
 
 from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
-from labelmill.media.files import too_large
 from labelmill.core.job import Image
-from labelmill.media.uploads import UploadStore, is_upload
+from labelmill.core.settings import EngineSettings
 from labelmill.images.local import LocalImages
 from labelmill.images.web.fetch import WebFetcher
 from labelmill.images.web.hosts import HostAllowlist
-from labelmill.worker.settings import WorkerSettings
+from labelmill.media.files import too_large
+from labelmill.media.uploads import UploadStore, is_upload
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WEB = re.compile(r"https?:", re.IGNORECASE)
@@ -127,7 +127,7 @@ class ImageFetcher:
         return bytes(content)
 
 
-def image_fetcher(settings: WorkerSettings) -> ImageFetcher:
+def image_fetcher(settings: EngineSettings) -> ImageFetcher:
     """The fetcher that a worker's settings ask for.
 
     Raises:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from celery.utils.log import get_logger
 
-from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.catalog import ModelSpec
+from labelmill.core.errors import ErrorCode, JobError
 from labelmill.images.decode import decode_image, decode_levels
 from labelmill.images.levels import Size
 from labelmill.images.recipe import Recipe, find_recipe
 from labelmill.images.resize import resize_levels
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Tensors by the name of the model's parameter; of one image, or stacked.
 Pixels = dict[str, torch.Tensor]

@@ -1,0 +1,1 @@
+"""The worker: leasing, batching and committing in one process."""

@@ -1,18 +1,20 @@
-"""The Celery app: ``celery -A worker worker`` finds it here."""
+"""The Celery app: ``celery -A labelmill.worker worker`` finds it here."""
 
 from __future__ import annotations
 
 from celery import Celery
 from celery.utils.log import get_logger
 
-from labelmill.core.job import TASK_NAME
 from labelmill.core.catalog import MAINTENANCE_QUEUE
+from labelmill.core.job import TASK_NAME
 from labelmill.worker import control  # noqa: F401 - registers its commands
 from labelmill.worker.consumer import GroupConsumer
 from labelmill.worker.maintenance import RECONCILE, reconcile
 from labelmill.worker.settings import WorkerSettings
 
 logger = get_logger(__name__)
+
+_NO_RESULTS = "labelmill.worker.no_results:NoResults"
 
 
 def make_app(settings: WorkerSettings) -> Celery:
@@ -22,7 +24,7 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
-    app = Celery("labelmill", broker=settings.broker_url, backend="labelmill.worker.no_results:NoResults")
+    app = Celery("labelmill", broker=settings.broker_url, backend=_NO_RESULTS)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",

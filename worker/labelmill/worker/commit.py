@@ -12,15 +12,14 @@ import redis
 from celery.utils.log import get_logger
 from tenacity import RetryError
 
-from labelmill.core.errors import ErrorCode, JobError
-from labelmill.db.rows import ResultRow
-from labelmill.db.store import Store
-from labelmill.core.result import Status
 from labelmill.broker import announcement
 from labelmill.broker.announcement import Announcement
-from labelmill.engines.load import AnyEngine
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.core.result import ResultRow, Status
+from labelmill.db.store import Store
 from labelmill.engines.isolate import isolate
+from labelmill.engines.load import AnyEngine
 from labelmill.worker.leased import Group, LeasedJob, Outcome
 from labelmill.worker.retry import retrying
 from labelmill.worker.stopwatch import Stopwatch

@@ -12,11 +12,10 @@ from celery.signals import worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
 
-from labelmill.db import schema
+from labelmill.core.catalog import MAINTENANCE_QUEUE, Catalog
 from labelmill.core.errors import ConfigurationError
+from labelmill.db import schema
 from labelmill.db.store import Store
-from labelmill.core.catalog import Catalog
-from labelmill.core.catalog import MAINTENANCE_QUEUE
 from labelmill.engines.load import load_engine
 from labelmill.worker.pipeline import Pipeline
 from labelmill.worker.settings import WorkerSettings
@@ -72,7 +71,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         gc.freeze()
         # A full Redis refuses Celery's own loop, which would end the worker: who but the workers is
         # to empty it? Remote control comes back when there is room.
-        labelmill.worker.consumer.connection_errors += (redis.exceptions.OutOfMemoryError,)
+        worker.consumer.connection_errors += (redis.exceptions.OutOfMemoryError,)
         self.pipeline.start()
         self._watchdog.start()
         logger.info("serving %s", ", ".join(self.pipeline.state()["models"]))

@@ -6,11 +6,11 @@ import queue
 from collections.abc import Hashable, Mapping
 from functools import partial
 
-from labelmill.engines.load import AnyEngine
 from labelmill.broker.leases import LeaseKeeper
 from labelmill.broker.leases.doorbell import Doorbell
-from labelmill.worker.handover import ReadyJobs
 from labelmill.engines.isolate import isolate
+from labelmill.engines.load import AnyEngine
+from labelmill.worker.handover import ReadyJobs
 from labelmill.worker.leased import Group, LeasedJob
 from labelmill.worker.once import once
 from labelmill.worker.stopwatch import Stopwatch

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from labelmill.core.errors import JobError
-from labelmill.core.result import LabelScore
-from labelmill.core.job import Job
-from labelmill.broker.message import Message
 from labelmill.broker.leases import Lease
+from labelmill.broker.message import Message
+from labelmill.core.errors import JobError
+from labelmill.core.job import Job
+from labelmill.core.result import LabelScore
 
 
 @dataclass(slots=True)

@@ -10,18 +10,17 @@ from collections.abc import Callable, Mapping
 import redis
 from celery.utils.log import get_logger
 
-from labelmill.db.store import Store
-from labelmill.broker.heartbeat import Heartbeat
-from labelmill.engines.load import AnyEngine
-from labelmill.broker.heartbeat import HeartbeatWriter
+from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
-from labelmill.worker.settings import WorkerSettings
+from labelmill.db.store import Store
+from labelmill.engines.load import AnyEngine
 from labelmill.worker.commit import CommitStage
 from labelmill.worker.forward import ForwardStage
 from labelmill.worker.handover import ReadyJobs
 from labelmill.worker.leased import Group
 from labelmill.worker.prepare import PrepareStage
+from labelmill.worker.settings import WorkerSettings
 
 logger = get_logger(__name__)
 
@@ -68,7 +67,13 @@ class Pipeline:
             socket_connect_timeout=_ANSWER_SECONDS,
         )
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
-        self._heartbeat = HeartbeatWriter(self._broker, name, engines, settings.lease_seconds)
+        self._heartbeat = HeartbeatWriter(
+            self._broker,
+            name,
+            engines,
+            (engine.device for engine in engines.values()),
+            settings.lease_seconds,
+        )
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)
         self._finished: queue.Queue[Group | None] = queue.Queue(_FINISHED_GROUPS)

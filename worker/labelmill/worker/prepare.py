@@ -11,15 +11,15 @@ from functools import partial
 import redis
 from celery.utils.log import get_logger
 
-from labelmill.core.errors import ErrorCode, JobError
 from labelmill.broker import message
-from labelmill.broker.queues import QueueKeys
-from labelmill.engines.load import AnyEngine
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases, Taken
 from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.broker.queues import QueueKeys
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.engines.isolate import isolate
+from labelmill.engines.load import AnyEngine
 from labelmill.worker.aside import Aside
 from labelmill.worker.handover import ReadyJobs
-from labelmill.engines.isolate import isolate
 from labelmill.worker.leased import Group, LeasedJob
 from labelmill.worker.once import once
 

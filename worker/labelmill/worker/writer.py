@@ -9,11 +9,10 @@ from typing import TypeVar
 from celery.utils.log import get_logger
 
 from labelmill.core.errors import ErrorCode, SchemaOutOfDate, ServiceUnavailable
+from labelmill.core.result import ResultRow, Status
 from labelmill.db.failures import blames_rows
-from labelmill.db.rows import ResultRow
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
-from labelmill.core.result import Status
 from labelmill.worker.retry import retrying
 from labelmill.worker.stopwatch import Stopwatch
 

@@ -1,4 +1,4 @@
-"""The peers of :mod:`labelmill.bench.export`: scripts that write a run as CSV, as everybody writes them."""
+"""The peers of :mod:`labelmill.bench.export`: scripts that write a run as everybody writes CSV."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The pieces of ``python -m labelmill.bench.queue``: the same jobs through Labelmill and stock Celery."""
+"""The pieces of the benchmark of the queue: the same jobs through Labelmill and stock Celery."""

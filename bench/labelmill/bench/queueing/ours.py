@@ -12,9 +12,9 @@ import redis
 from labelmill.bench.queueing.process import WorkerProcess
 from labelmill.bench.queueing.side import Input, Side
 from labelmill.bench.tables import ModelTable
-from labelmill.client.client import Client, NewJob
 from labelmill.broker.heartbeat import heartbeats
 from labelmill.broker.queues import queue_depths
+from labelmill.client import Client, NewJob
 
 
 class OurSide(Side):

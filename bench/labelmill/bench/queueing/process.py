@@ -16,7 +16,6 @@ import psutil
 from labelmill.bench.errors import BenchmarkError
 from labelmill.local.process import exited_within, launcher, parent_death, tail
 
-_ROOT = Path(__file__).parents[2]
 _STOP_TIMEOUT_S = 60
 
 
@@ -35,7 +34,7 @@ class WorkerProcess:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("LABELMILL_")
         }
-        self._environment = {**inherited, **settings, "PYTHONPATH": str(_ROOT)}
+        self._environment = {**inherited, **settings}
         self._log = folder / "worker.log"
 
     def check(self) -> None:

@@ -17,10 +17,12 @@ from labelmill.bench.errors import BenchmarkError
 from labelmill.bench.queueing.databases import Database
 from labelmill.bench.queueing.messages import messages
 from labelmill.bench.queueing.stock import Sender
-from labelmill.client.client import BLOCK_SIZE, Client, NewJob
-from labelmill.core.job import parse_job
+from labelmill.broker.publication import Publication
+from labelmill.broker.publisher import Publisher
+from labelmill.client import Client, NewJob
+from labelmill.client.client import BLOCK_SIZE
 from labelmill.core.ids import new_id
-from labelmill.broker.publisher import Publication, Publisher
+from labelmill.core.job import parse_job
 
 _QUEUE = "published"
 

@@ -1,4 +1,4 @@
-"""The peer: a stock Celery task a job (the worker's part is :mod:`labelmill.bench.queueing.stock_app`)."""
+"""The peer: a stock Celery task a job (the worker's part is :mod:`.stock_app`)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,16 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-from labelmill.demo.training.common import DATA, MODELS, Batch, Schedule, accuracy_as_shipped, fit, make_deterministic, save
+from labelmill.demo.training.common import (
+    DATA,
+    MODELS,
+    Batch,
+    Schedule,
+    accuracy_as_shipped,
+    fit,
+    make_deterministic,
+    save,
+)
 
 SIDE = 32
 HELDOUT = 300

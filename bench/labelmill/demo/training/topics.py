@@ -11,7 +11,15 @@ from sklearn.model_selection import StratifiedKFold
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
-from labelmill.demo.training.common import DATA, MODELS, Schedule, accuracy_as_shipped, fit, make_deterministic, save
+from labelmill.demo.training.common import (
+    DATA,
+    MODELS,
+    Schedule,
+    accuracy_as_shipped,
+    fit,
+    make_deterministic,
+    save,
+)
 from labelmill.demo.training.examples import Examples
 
 LABELS = ("delivery", "billing", "returns", "account", "technical", "feedback")

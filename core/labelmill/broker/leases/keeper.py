@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import redis
-from celery.utils.log import get_logger
 
 from labelmill.broker.leases.leases import Lease, Leases
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
 

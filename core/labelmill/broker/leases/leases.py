@@ -7,6 +7,7 @@ another holds an old attempt number and changes nothing. Times are the Redis ser
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import redis
-from celery.utils.log import get_logger
 
 from labelmill.broker.announcement import STREAM, Announcement, encode
 from labelmill.broker.queues import QueueKeys
 
-logger = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Lease(NamedTuple):

@@ -1,12 +1,12 @@
-"""What Alembic runs: the migrations, on the connection of labelmill.db.schema or on one of its own."""
+"""What Alembic runs: the migrations, on labelmill.db.schema's connection or one of its own."""
 
 from __future__ import annotations
 
 from alembic import context
 from sqlalchemy import Connection
 
-from labelmill.db.database import create_database_engine, for_writing
 from labelmill.core.settings import DatabaseSettings
+from labelmill.db.database import create_database_engine, for_writing
 from labelmill.db.tables import Base
 
 

@@ -7,8 +7,8 @@ import asyncio
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from labelmill.db import schema
 from labelmill.broker.connection import broker_errors
+from labelmill.db import schema
 from labelmill.gateway.contract import problems
 from labelmill.gateway.services import Services, Shared
 

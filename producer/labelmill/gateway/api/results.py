@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Query
 
-from labelmill.db.queries import Cursor, ResultFilter
 from labelmill.core.result import Status
+from labelmill.db.queries import Cursor, ResultFilter
 from labelmill.gateway.access import Reader
 from labelmill.gateway.answers import ErrorCount, LabelCount, Results, ScoreHistogram, Summary
 from labelmill.gateway.contract import problems

@@ -18,12 +18,12 @@ from tenacity import (
 )
 
 from labelmill.core.errors import ErrorCode, JobError
-from labelmill.media.files import too_large
 from labelmill.images.web.addresses import is_public
 from labelmill.images.web.exchange import ask
 from labelmill.images.web.hosts import HostAllowlist
 from labelmill.images.web.network import Deadline, Network
 from labelmill.images.web.url import Url, parse_url
+from labelmill.media.files import too_large
 
 _MAX_REDIRECTS = 2
 _REDIRECTS = {301, 302, 303, 307, 308}

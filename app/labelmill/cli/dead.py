@@ -1,10 +1,7 @@
-"""The commands of those who look after jobs that were lost or that died."""
+"""The commands ``labelmill dead``: jobs that ended their worker each time."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -14,13 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from labelmill.core.errors import ConfigurationError, JobError, LabelmillError, ServiceUnavailable
-from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import Store
 from labelmill.broker.connection import open_broker
-from labelmill.core.settings import BrokerSettings
+from labelmill.cli.lines import print_json
+from labelmill.core.errors import ConfigurationError, JobError, LabelmillError
+from labelmill.core.settings import BrokerSettings, DatabaseSettings
+from labelmill.db.store import Store
 from labelmill.recovery.dead import DeadLetter, DeadLetters
-from labelmill.recovery.reconciler import Swept, reconciling
 
 _stdout = Console()
 _stderr = Console(stderr=True)
@@ -37,46 +33,6 @@ Everything = Annotated[bool, typer.Option("--all", help="Those of all models.")]
 Json = Annotated[bool, typer.Option("--json", help="A JSON object each.")]
 
 
-def reconcile(
-    every: Annotated[
-        float | None, typer.Option(help="Again and again, with so many seconds in between.")
-    ] = None,
-    grace: Annotated[
-        float | None,
-        typer.Option(help="Seconds in which a job is not lost; by default the setting's."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object a sweep.")] = False,
-) -> None:
-    """Find the jobs that Redis has lost, and send each of them again.
-
-    It is safe to run at any time and in several places at once.
-
-    Examples:
-
-      labelmill reconcile
-
-      labelmill reconcile --every 60
-    """
-    if (every is not None and every <= 0) or (grace is not None and grace <= 0):
-        raise ConfigurationError("--every and --grace are more than 0 seconds")
-    settings = BrokerSettings()
-    with reconciling(
-        settings.broker_url,
-        DatabaseSettings().database_url,
-        settings.reconcile_grace if grace is None else grace,
-    ) as reconciler:
-        while True:
-            try:
-                _print_swept(reconciler.sweep(), as_json=as_json)
-            except ServiceUnavailable as error:
-                if every is None:
-                    raise
-                _stderr.print(f"[yellow]{escape(str(error))}[/]", highlight=False)
-            if every is None:
-                return
-            time.sleep(every)
-
-
 @dead.command("list")
 def list_letters(model: Model = None, as_json: Json = False) -> None:
     """Show the dead letters, the newest first; never what is in them.
@@ -91,7 +47,7 @@ def list_letters(model: Model = None, as_json: Json = False) -> None:
         )
         if as_json:
             for each in described:
-                _print_json(each)
+                print_json(each)
         else:
             _print_table(described)
 
@@ -114,7 +70,7 @@ def show(
         if payload:
             shown["payload"] = content.job.to_kwargs() if content.job else None
             shown["unreadable"] = content.error.message if content.error else None
-        _print_json(shown)
+        print_json(shown)
 
 
 @dead.command()
@@ -175,7 +131,7 @@ def _each(
             outcome = act(letters, letter)
             done, left = done + bool(outcome[key]), left + (not outcome[key])
             if as_json:
-                _print_json({"id": letter.id, "model": letter.queue} | outcome)
+                print_json({"id": letter.id, "model": letter.queue} | outcome)
             elif "error" in outcome:
                 _stderr.print(f"{letter.id}: {outcome['error']}", markup=False, highlight=False)
     _stderr.print(f"{done:,} {word}, {left:,} left alone", highlight=False)
@@ -237,13 +193,6 @@ def _described(letter: DeadLetter, store: Store) -> dict[str, Any]:
     }
 
 
-def _print_swept(swept: Swept, *, as_json: bool) -> None:
-    if as_json:
-        _print_json({"looked_at": swept.looked_at, "sent": swept.sent})
-    else:
-        typer.echo(f"looked at {swept.looked_at:,} jobs, sent {swept.sent:,} again")
-
-
 def _print_table(described: Iterator[dict[str, Any]]) -> None:
     table = Table(header_style="bold")
     table.add_column("job", overflow="fold")
@@ -262,8 +211,3 @@ def _print_table(described: Iterator[dict[str, Any]]) -> None:
         _stdout.print(table)
     else:
         _stderr.print("no dead letters")
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()

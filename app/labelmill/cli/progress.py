@@ -1,11 +1,10 @@
-"""Views: what people and programs see of a submission on standard error while it goes on."""
+"""Progress: what people and programs see of a submission on standard error while it goes on."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from abc import ABC, abstractmethod
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -17,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from labelmill.bulk.tally import Tally
+from labelmill.bulk.view import View
 
 _REDRAW_SECONDS = 0.25
-_LINE_SECONDS = 5.0
 _JSON_SECONDS = 1.0
 
 
@@ -31,41 +30,6 @@ class ViewKind(StrEnum):
     LINES = "lines"
     JSON = "json"
     NONE = "none"
-
-
-class View(ABC):
-    """Shows a tally now and then, and messages at once."""
-
-    every: float = _LINE_SECONDS
-
-    def __init__(self) -> None:
-        self._shown = time.monotonic()
-
-    def update(self, tally: Tally, *, now: bool = False) -> None:
-        """Show how far it is, if it is time or ``now``."""
-        moment = time.monotonic()
-        if now or moment - self._shown >= self.every:
-            self._shown = moment
-            self.show(tally)
-
-    @abstractmethod
-    def show(self, tally: Tally) -> None:
-        """Show how far it is."""
-
-    @abstractmethod
-    def say(self, message: str) -> None:
-        """Show a message."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
 
 class Bar(View):

@@ -1,0 +1,1 @@
+"""The broker: all that is said to Redis."""

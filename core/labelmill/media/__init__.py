@@ -1,0 +1,1 @@
+"""Media: uploads, files and thumbnails of images."""
