@@ -16,13 +16,12 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 
 FROM python AS wheel
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE labelmill.py ./
-COPY bench bench
+COPY pyproject.toml README.md LICENSE ./
+COPY core core
 COPY db db
-COPY demo demo
-COPY embedded embedded
 COPY producer producer
 COPY worker worker
+COPY app app
 RUN pip wheel --no-deps --wheel-dir /dist .
 
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy.engine import make_url
-from tests.support.worker import Workers
 
 from labelmill.db.schema import upgrade
 from labelmill.db.store import Store
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.redis import RedisServer
+from tests.support.worker import Workers
 
 _numbers = count(1)
 

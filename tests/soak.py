@@ -20,15 +20,14 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.counting import freeze_results, row_count, wait_until_nothing_is_left
-from tests.support.waiting import wait_for
-from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers
-
 from labelmill.client import Client, NewJob
 from labelmill.db.schema import upgrade
 from labelmill.db.store import Store
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.redis import RedisServer
+from tests.support.counting import freeze_results, row_count, wait_until_nothing_is_left
+from tests.support.waiting import wait_for
+from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers
 
 _LOAD_SECONDS = 10
 _BLOCK = 100

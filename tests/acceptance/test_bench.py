@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 from tests.support.images import encoded, picture
-from tests.support.worker import ROOT
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1"},
+        env=kept | {"COLUMNS": "160", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=170,
@@ -66,7 +66,14 @@ def test_a_part_prints_a_table_and_writes_its_figures(
     tmp_path: Path, part: str, peers: set[str]
 ) -> None:
     done = run(
-        tmp_path, "bench", part, "--smoke", "--database", "sqlite", "--results", str(tmp_path)
+        tmp_path,
+        "labelmill.bench",
+        part,
+        "--smoke",
+        "--database",
+        "sqlite",
+        "--results",
+        str(tmp_path),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{part}, SMOKE SIZES" in done.stdout
@@ -77,7 +84,7 @@ def test_a_part_prints_a_table_and_writes_its_figures(
 
 
 def test_memory_is_drawn_over_the_jobs(tmp_path: Path) -> None:
-    done = run(tmp_path, "bench", "memory", "--smoke", "--results", str(tmp_path))
+    done = run(tmp_path, "labelmill.bench", "memory", "--smoke", "--results", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     (curve,) = report(tmp_path / "memory.json")["curves"]
     assert curve["points"][-1][0] == 2000
@@ -164,17 +171,14 @@ def test_what_cannot_be_measured_is_one_line(
 
 
 def test_the_front_door_opens_without_torch(tmp_path: Path) -> None:
-    code = "import sys, labelmill; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib')))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    heavy = ("torch", "matplotlib")
+    code = f"import sys, labelmill.cli.main; sys.exit(any(m in sys.modules for m in {heavy}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 0
 
 
 def test_a_worker_s_packages_suffice_to_size_a_model(tmp_path: Path) -> None:
     absent = ("psutil", "psycopg", "matplotlib", "ray", "sklearn", "labelmill.local.postgres")
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import labelmill.bench.sizing"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 0

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.worker import ROOT
 
 # Each row of the summary: jobs, rows, failed, accuracy.
 SUMMARY = r"│ {model} +│ +(\d+) │ +(\d+) │ +(\d+) │ +([\d.]+)% │"
@@ -29,7 +28,7 @@ def test_every_job_is_in_the_table_and_both_models_are_accurate(
     done = subprocess.run(
         [sys.executable, "-m", "labelmill", "demo", *arguments],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"} | environment,
+        env=os.environ | {"COLUMNS": "120"} | environment,
         capture_output=True,
         text=True,
         timeout=170,

@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.worker import ROOT
 
 from labelmill.core.result import Status
 from labelmill.db.store import Store
@@ -83,7 +82,7 @@ def folder(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def environment(folder: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if "LABELMILL" not in name}
     url = f"sqlite:///{folder / 'labelmill.db'}"
-    return kept | {"PYTHONPATH": str(ROOT), "LABELMILL_DATABASE_URL": url} | more
+    return kept | {"LABELMILL_DATABASE_URL": url} | more
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

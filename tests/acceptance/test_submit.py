@@ -15,17 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
-from tests.support.waiting import wait_for
-from tests.support.worker import ROOT
 
 from labelmill.db.store import Store
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
 def environment(redis_url: str, sqlite_url: str, tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if "LABELMILL" not in name}
     return kept | {
-        "PYTHONPATH": str(ROOT),
         "COLUMNS": "80",
         "TERM": "xterm",
         "LABELMILL_BROKER_URL": redis_url,

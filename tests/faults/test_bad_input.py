@@ -20,10 +20,6 @@ import pytest
 import redis
 import torch
 import transformers
-from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
-from tests.support.images import encoded, picture, turned
-from tests.support.waiting import wait_for
-from tests.support.worker import WorkerProcess, Workers
 
 from labelmill.broker import message
 from labelmill.core.job import parse_job
@@ -31,6 +27,10 @@ from labelmill.db.schema import upgrade
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
 from labelmill.local.redis import RedisServer
+from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
+from tests.support.images import encoded, picture, turned
+from tests.support.waiting import wait_for
+from tests.support.worker import WorkerProcess, Workers
 
 MODELS = """
 [models.texts]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from labelmill.client import NewJob
 from tests.support.counting import depth, rows_of, store_of, wait_until_nothing_is_left
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Workers
-
-from labelmill.client import NewJob
 
 AN_HOUR = 3600
 GROUP_SIZE = 4

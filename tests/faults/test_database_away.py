@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.client import NewJob
+from labelmill.db.schema import upgrade
+from labelmill.local.postgres import PostgresServer
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -19,11 +24,6 @@ from tests.support.counting import (
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, WorkerProcess, Workers
-
-from labelmill.broker.heartbeat import heartbeat_key
-from labelmill.client import NewJob
-from labelmill.db.schema import upgrade
-from labelmill.local.postgres import PostgresServer
 
 GROUP_SIZE = 4
 

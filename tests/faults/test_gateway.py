@@ -15,8 +15,6 @@ import httpx
 import psutil
 import pytest
 import redis
-from tests.support.gateway import serving, settings_for
-from tests.support.waiting import wait_for
 
 from labelmill.db.schema import upgrade
 from labelmill.db.store import Store
@@ -24,6 +22,8 @@ from labelmill.local.postgres import PostgresServer
 from labelmill.local.process import free_port
 from labelmill.local.redis import RedisServer
 from labelmill.recovery.reconciler import reconciling
+from tests.support.gateway import serving, settings_for
+from tests.support.waiting import wait_for
 
 JOB = {"model": "texts", "text": "Hello"}
 ANSWER_SECONDS = 1.5

@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 import redis
-from tests.support.waiting import wait_for
-from tests.support.worker import Workers
 
 from labelmill.broker.leases import Leases
 from labelmill.broker.queues import QueueKeys, queue_depths
 from labelmill.client import NewJob
 from labelmill.local.redis import RedisServer
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
 
 LEASE_SECONDS = 2.0
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from labelmill.broker.queues import QueueKeys
+from labelmill.client import NewJob
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -14,9 +17,6 @@ from tests.support.counting import (
 )
 from tests.support.waiting import wait_for
 from tests.support.worker import Supervisor, Workers
-
-from labelmill.broker.queues import QueueKeys
-from labelmill.client import NewJob
 
 
 @pytest.mark.parametrize("poison", ["abort", "segfault", "hang"])

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+
+from labelmill.client import Client, NewJob
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -18,8 +20,6 @@ from tests.support.counting import (
 from tests.support.faulty import POINTS
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers
-
-from labelmill.client import Client, NewJob
 
 KILLS = 40  # on each kind of database
 IN_THE_QUEUE = 200

@@ -10,6 +10,12 @@ from pathlib import Path
 import celery
 import pytest
 import redis
+
+from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.broker.leases import Leases
+from labelmill.client import Client, NewJob
+from labelmill.core.errors import BrokerUnavailable
+from labelmill.local.redis import RedisServer
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -20,12 +26,6 @@ from tests.support.counting import (
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 from tests.support.worker import WorkerProcess, Workers
-
-from labelmill.broker.heartbeat import heartbeat_key
-from labelmill.broker.leases import Leases
-from labelmill.client import Client, NewJob
-from labelmill.core.errors import BrokerUnavailable
-from labelmill.local.redis import RedisServer
 
 LOADING = b"-LOADING Redis is loading the dataset in memory\r\n"
 

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+
+from labelmill.client import NewJob
 from tests.support.counting import (
     depth,
     freeze_results,
@@ -16,8 +18,6 @@ from tests.support.counting import (
 )
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Workers
-
-from labelmill.client import NewJob
 
 
 @pytest.mark.parametrize(

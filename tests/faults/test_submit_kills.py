@@ -11,12 +11,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.waiting import wait_for
-from tests.support.worker import Workers
-
 from labelmill.broker import message
 from labelmill.db.store import Store
 from labelmill.sources.ids import row_id
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
 
 ROWS = 4000
 KILLS = 3

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import redis
 from sqlalchemy import text
-from tests.support.waiting import wait_for
 
 from labelmill.broker.queues import QueueKeys, queue_depths
 from labelmill.client import Client
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
+from tests.support.waiting import wait_for
 
 _FROZEN_SQLITE = """
 CREATE TRIGGER written_once_{event} BEFORE {event} ON results

@@ -87,9 +87,8 @@ def shift_clock(seconds: float) -> None:
 
 def lead_the_web_to(port: int) -> None:
     """Make this process find every web host on a port of this machine."""
-    from tests.support.web import FakeNetwork
-
     from labelmill.images.web import fetch
+    from tests.support.web import FakeNetwork
 
     class Everywhere(FakeNetwork):
         def __init__(self) -> None:

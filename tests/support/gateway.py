@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.waiting import wait_for
 
 from labelmill.gateway.server import Server
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.waiting import wait_for
 
 MODELS = """
 [models.texts]

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
-from tests.support.waiting import wait_for
 
 from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.client import Client
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +30,7 @@ def environment() -> dict[str, str]:
     """That of a shell in which the virtual environment is active, with nothing of ours set."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LABELMILL_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    return kept | {"PATH": path, "PYTHONWARNINGS": "default"}
 
 
 def console(page: str) -> list[str]:
@@ -111,9 +112,7 @@ def free_port() -> int:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder in which ``labelmill up`` runs, on the models that came with the package."""
     project = Project("fastapi.md", tmp_path_factory.mktemp("up"))
-    [setup] = [block for block in console("fastapi.md") if "labelmill up" in block]
-    [copying] = [line for line in setup.splitlines() if line.startswith("cp ")]
-    project.shell(copying)
+    project.shell("labelmill init")
     with project.running("exec labelmill up") as process:
 
         def is_up() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from playwright.sync_api import Locator, Page
+
 from tests.support.images import encoded, picture
 
 _DROP = """

@@ -20,12 +20,12 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
-from tests.support.waiting import wait_for
-from tests.support.worker import ROOT, WorkerProcess, Workers
 
 from labelmill.db.schema import upgrade
 from labelmill.local.process import free_port
 from labelmill.local.redis import RedisServer
+from tests.support.waiting import wait_for
+from tests.support.worker import ROOT, WorkerProcess, Workers
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
+
 from tests.acceptance.page.actions import Dropped, drop, lines, newest, photographs, type_text
 from tests.acceptance.page.conftest import Site
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from itertools import product
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
 from tests.acceptance.page.conftest import Complaints, Site, watched
 
-SHEET = Path(__file__).parents[3] / "producer" / "gateway" / "page" / "style.css"
+SHEET = files("labelmill.gateway") / "page" / "style.css"
 # The views, and what is there when they have been read.
 VIEWS = {
     "": "#model option",

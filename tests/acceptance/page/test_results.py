@@ -6,6 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
+
 from tests.acceptance.page.actions import drop, lines, newest
 from tests.acceptance.page.conftest import Site
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from playwright.sync_api import Page, expect
+
 from tests.acceptance.page.actions import Dropped, drop, lines, newest, photographs, type_text
 from tests.acceptance.page.conftest import Complaints
 from tests.support.images import encoded, picture

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, expect
+
 from tests.acceptance.page.actions import drop, newest, photographs
 from tests.acceptance.page.conftest import Complaints, Site, serving
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
+
 from tests.acceptance.page.actions import drop, lines, newest, type_text
 from tests.acceptance.page.conftest import Complaints, Site, serving
 from tests.support.waiting import wait_for

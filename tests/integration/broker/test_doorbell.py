@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from tests.support.waiting import wait_for
 
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.local.redis import RedisServer
+from tests.support.waiting import wait_for
 
 # Far longer than any of these tests may take: a wait that ends has been ended.
 FOREVER = 1000.0

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 import redis
-from tests.support.waiting import wait_for
 
 from labelmill.broker.leases import LeaseKeeper, Leases, Taken
 from labelmill.broker.queues import QueueKeys, queue_depths
+from tests.support.waiting import wait_for
 
 KEYS = QueueKeys("q")
 

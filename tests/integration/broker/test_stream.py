@@ -7,9 +7,6 @@ from datetime import timedelta
 
 import pytest
 import redis
-from tests.support.counting import wait_until_nothing_is_left
-from tests.support.waiting import wait_for
-from tests.support.worker import Workers
 
 from labelmill.broker.announcement import STREAM, Announcement
 from labelmill.broker.leases import Leases
@@ -17,6 +14,9 @@ from labelmill.broker.queues import QueueKeys
 from labelmill.broker.stream import Announcements
 from labelmill.client import NewJob
 from labelmill.local.redis import RedisServer
+from tests.support.counting import wait_until_nothing_is_left
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
 
 
 @pytest.fixture

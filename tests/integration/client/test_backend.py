@@ -10,11 +10,11 @@ import celery
 import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult, GroupResult, ResultSet
-from tests.support.worker import Workers
 
 from labelmill.core.errors import ConfigurationError, DatabaseUnavailable, ErrorCode, JobError
 from labelmill.core.result import ResultRow, Status
 from labelmill.db.store import Store
+from tests.support.worker import Workers
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

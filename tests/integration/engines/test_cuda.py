@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.answers import answers, image_engine
-from tests.support.checkpoints import save_image_checkpoint
-from tests.support.images import encoded, inline_job, picture
-from tests.support.worker import Workers
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -23,6 +19,10 @@ from labelmill.client import NewJob
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.job import parse_job
 from labelmill.engines.text import TextEngine
+from tests.support.answers import answers, image_engine
+from tests.support.checkpoints import save_image_checkpoint
+from tests.support.images import encoded, inline_job, picture
+from tests.support.worker import Workers
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

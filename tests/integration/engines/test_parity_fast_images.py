@@ -9,14 +9,14 @@ import PIL.Image
 import pytest
 import torch
 import transformers
-from tests.support.answers import ALL, answers, image_engine, image_pipeline, opened, spec
-from tests.support.checkpoints import IMAGE_SIZE, save_image_checkpoint
-from tests.support.images import encoded, inline_job, turned
 
 from labelmill.engines.budget import BudgetFile
 from labelmill.engines.image import ImageEngine
 from labelmill.images.fetch import ImageFetcher
 from labelmill.images.preprocess import ExactPreprocessor, FastPreprocessor, Preprocessor
+from tests.support.answers import ALL, answers, image_engine, image_pipeline, opened, spec
+from tests.support.checkpoints import IMAGE_SIZE, save_image_checkpoint
+from tests.support.images import encoded, inline_job, turned
 
 FAMILIES = ["vit", "deit", "beit", "swin", "convnext", "resnet", "mobilevit"]
 

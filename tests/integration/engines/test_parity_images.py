@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+
 from tests.support.answers import (
     ALL,
     answers,

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from labelmill.core.errors import JobError
+from labelmill.engines.isolate import isolate
 from tests.support.answers import (
     Answer,
     answers,
@@ -21,9 +24,6 @@ from tests.support.answers import (
 )
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 from tests.support.images import encoded, inline_job, picture
-
-from labelmill.core.errors import JobError
-from labelmill.engines.isolate import isolate
 
 TEXTS = ["a", "The parcel never came.", "I love this shop, and everything in it was wonderful!"]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import transformers
+
+from labelmill.engines.packing import Layout
 from tests.support.answers import (
     ALL,
     answers,
@@ -17,8 +19,6 @@ from tests.support.answers import (
     text_pipeline,
 )
 from tests.support.checkpoints import MAX_LENGTH, TEXT_FAMILIES, save_text_checkpoint
-
-from labelmill.engines.packing import Layout
 
 OVER_LONG = "The film was too long. " * 40
 

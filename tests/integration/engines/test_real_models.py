@@ -11,11 +11,11 @@ from typing import Any
 
 import celery
 import pytest
-from tests.support.worker import ROOT, Workers
 from transformers import pipeline
 
 from labelmill.client import NewJob
 from labelmill.db.tables import Result
+from tests.support.worker import ROOT, Workers
 
 DATA = ROOT / "demo" / "data"
 MODELS = """

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.answers import ALL, answers, assert_same, text_engine, text_jobs
-from tests.support.checkpoints import TEXT_FAMILIES, save_text_checkpoint
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.engines.budget import BudgetFile
 from labelmill.engines.text import TextEngine
 from labelmill.engines.tokens import Encoding
+from tests.support.answers import ALL, answers, assert_same, text_engine, text_jobs
+from tests.support.checkpoints import TEXT_FAMILIES, save_text_checkpoint
 
 TEXTS = ["I love this shop! " * (1 + number % 4) for number in range(40)]
 

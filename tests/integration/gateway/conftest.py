@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.gateway import serving, settings_for
 
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.gateway import serving, settings_for
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.gateway import serving, settings_for
 
 from labelmill.db.store import Store
 from labelmill.db.tokens import Tokens
 from labelmill.gateway.secrets import Scope, make
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.gateway import serving, settings_for
 
 JOB = {"model": "texts", "text": "Hello"}
 

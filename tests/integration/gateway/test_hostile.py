@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import PIL.Image
 import pytest
-from tests.support.gateway import serving
 
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.gateway import serving
 
 TEXT = {"model": "texts", "text": "Hello"}
 JSON = {"content-type": "application/json"}

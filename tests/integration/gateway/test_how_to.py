@@ -9,11 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.gateway import serving
 
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.gateway import serving
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "how-to" / "gateway.md").read_text()
 MODELS = {"topics": "texts", "digits": "images"}
 

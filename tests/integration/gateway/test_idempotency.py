@@ -6,10 +6,10 @@ import threading
 
 import httpx
 import redis
-from tests.support.gateway import serving
 
 from labelmill.db.store import Store
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.gateway import serving
 
 ONE = {"model": "texts", "text": "Hello"}
 MANY = {"model": "texts", "jobs": [{"text": "Hello"}, {"text": ""}, {"text": "Goodbye"}]}

@@ -8,10 +8,10 @@ import httpx
 import PIL.Image
 import pytest
 import redis
-from tests.support.images import encoded
 
 from labelmill.core.result import ResultRow, Status
 from labelmill.db.store import Store
+from tests.support.images import encoded
 
 PNG = encoded(PIL.Image.new("RGB", (8, 8), "red"))
 

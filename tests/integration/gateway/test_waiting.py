@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
-from tests.support.gateway import serving, settings_for
-from tests.support.waiting import wait_for
 
 from labelmill.broker.announcement import FIELD, STREAM, encode, of_rows
 from labelmill.core.result import ResultRow, Status
 from labelmill.db.store import Store
 from labelmill.gateway.settings import GatewaySettings
+from tests.support.gateway import serving, settings_for
+from tests.support.waiting import wait_for
 
 
 def row(job_id: str, **values: object) -> ResultRow:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.web import FakeNetwork, Handler, WebServer, make_certificate, reply
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.images.web import fetch
 from labelmill.images.web.fetch import WebFetcher
 from labelmill.images.web.hosts import HostAllowlist
+from tests.support.web import FakeNetwork, Handler, WebServer, make_certificate, reply
 
 PUBLIC, PUBLIC6 = "93.184.216.34", "2606:2800:220:1::1"
 MAX_BYTES = 100_000

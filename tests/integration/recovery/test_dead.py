@@ -12,7 +12,6 @@ from unittest.mock import Mock
 import pytest
 import redis
 from click.testing import Result as Done
-from tests.support.worker import Workers
 from typer.testing import CliRunner
 
 from labelmill.broker import message
@@ -23,6 +22,7 @@ from labelmill.core.job import parse_job
 from labelmill.db.store import Store
 from labelmill.recovery import dead as module
 from labelmill.recovery.dead import DeadLetters
+from tests.support.worker import Workers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 import redis
-from tests.support.waiting import wait_for
-from tests.support.worker import Workers
 from typer.testing import CliRunner
 
 from labelmill.broker import message
@@ -34,6 +32,8 @@ from labelmill.db.store import Store
 from labelmill.local.redis import RedisServer
 from labelmill.recovery import reconciler as module
 from labelmill.recovery.reconciler import Reconciler, Swept, reconciling
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
 
 GRACE = 60.0
 HOUR = timedelta(hours=1)
@@ -330,7 +330,7 @@ def test_beat_and_a_worker_send_lost_jobs_again(workers: Workers) -> None:
         store.add_jobs([a_job("lost", model="scripted")])
         workers.start()
         schedule = str(workers.folder / "schedule")
-        celery = (sys.executable, "-m", "celery", "-A", "worker")
+        celery = (sys.executable, "-m", "celery", "-A", "labelmill.worker")
         workers.start(*celery, "beat", "--schedule", schedule, wait=False)
         assert wait_for(lambda: store.result("lost"), timeout=60).status is Status.SUCCEEDED
 

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from tests.support.receiver import SECRET, Receiver, receiver
-from tests.support.waiting import wait_for
 
 from labelmill.broker import group
 from labelmill.broker.announcement import STREAM, encode
@@ -31,8 +29,10 @@ from labelmill.webhook import delivery
 from labelmill.webhook.delivery import Sender
 from labelmill.webhook.settings import WebhookSettings
 from labelmill.webhook.webhook import Chosen, Webhook
+from tests.support.receiver import SECRET, Receiver, receiver
+from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 EVERYTHING = Chosen()
 OLD_SECRET = "whsec_" + "QUJD" * 8
 
@@ -337,7 +337,6 @@ def run_command(redis_url: str, hook_url: str, *options: str) -> subprocess.Pope
 
 def environment(redis_url: str, hook_url: str) -> dict[str, str]:
     return os.environ | {
-        "PYTHONPATH": str(ROOT),
         "LABELMILL_BROKER_URL": redis_url,
         "LABELMILL_WEBHOOK_URL": hook_url,
         "LABELMILL_WEBHOOK_SECRET": SECRET,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import redis
-from tests.support.waiting import wait_for
-from tests.support.worker import Workers
 
 from labelmill.broker import message
 from labelmill.broker.queues import queue_depths
 from labelmill.core.job import parse_job
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
 
 
 def test_a_message_delivered_five_times_to_two_workers_has_one_row(

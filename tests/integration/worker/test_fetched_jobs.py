@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+
+from labelmill.media.uploads import UploadStore
 from tests.support.waiting import wait_for
 from tests.support.web import WebServer, reply
 from tests.support.worker import ROOT, SCRIPTED_MODELS, Workers
-
-from labelmill.media.uploads import UploadStore
 
 DIGITS = ROOT / "demo" / "data" / "digits"
 # Too few pixels for the image by which passes are measured: the workers start at once.

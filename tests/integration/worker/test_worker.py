@@ -11,12 +11,12 @@ from pathlib import Path
 import celery
 import pytest
 import redis
-from tests.support.waiting import wait_for
-from tests.support.worker import Workers
 
 from labelmill.broker.queues import QueueKeys, queue_depths
 from labelmill.client import Client, NewJob
 from labelmill.db.tables import Result
+from tests.support.waiting import wait_for
+from tests.support.worker import Workers
 
 TWO_MODELS = """
 [models.first]
@@ -131,8 +131,8 @@ def test_models_are_chosen_by_setting(workers: Workers) -> None:
 def test_plain_celery_serves_the_queue_it_is_given(workers: Workers) -> None:
     workers.configure(TWO_MODELS)
     workers.start(
-        sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", "%n", "-Q", "second",
-        "-l", "info",
+        sys.executable, "-m", "celery", "-A", "labelmill.worker",
+        "worker", "-n", "%n", "-Q", "second", "-l", "info",
     )  # fmt: skip
     with workers.client() as client:
         other = client.submit_text("first", "x")
@@ -142,7 +142,15 @@ def test_plain_celery_serves_the_queue_it_is_given(workers: Workers) -> None:
 
 def test_an_unknown_queue_is_refused(workers: Workers) -> None:
     worker = workers.start(
-        sys.executable, "-m", "celery", "-A", "worker", "worker", "-Q", "nobody", wait=False
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "labelmill.worker",
+        "worker",
+        "-Q",
+        "nobody",
+        wait=False,
     )
     assert worker.process.wait(60) != 0
     assert "-Q nobody: no such model" in worker.text()

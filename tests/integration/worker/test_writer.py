@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from sqlalchemy import event, text
 from tenacity import RetryError
-from tests.support.waiting import wait_for
 
 from labelmill.core.result import ResultRow, Status
 from labelmill.db import database
 from labelmill.db.store import Store
 from labelmill.worker.writer import RowWriter
+from tests.support.waiting import wait_for
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import labelmill
+from labelmill.cli.main import COMMANDS, command
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,12 +51,12 @@ def check_command() -> Callable[[Sequence[str]], None]:
 
     def check(words: Sequence[str]) -> None:
         left = list(words)
-        assert set(left[:1]) <= set(labelmill.COMMANDS), f"{list(words)} is no command"
-        command = labelmill.command(left.pop(0))
-        while hasattr(command, "commands"):
+        assert set(left[:1]) <= set(COMMANDS), f"{list(words)} is no command"
+        found = command(left.pop(0))
+        while hasattr(found, "commands"):
             assert left, f"{list(words)} ends before a command"
-            assert left[0] in command.commands, f"labelmill has no command {left[0]!r}"
-            command = command.commands[left.pop(0)]
-        command.make_context("labelmill", left, resilient_parsing=False)
+            assert left[0] in found.commands, f"labelmill has no command {left[0]!r}"
+            found = found.commands[left.pop(0)]
+        found.make_context("labelmill", left, resilient_parsing=False)
 
     return check

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 import tomllib
 from pathlib import Path
@@ -42,15 +41,12 @@ def test_the_context_has_that_and_no_more(root: Path, stages: dict[str, Any]) ->
     assert {line[1:] for line in lines if line.startswith("!")} == copied(stages)
 
 
-def test_every_package_is_taken(
-    root: Path, stages: dict[str, Any], pyproject: dict[str, Any]
-) -> None:
-    setuptools = pyproject["tool"]["setuptools"]
-    packages = [pattern.rstrip("*") for pattern in setuptools["packages"]["find"]["include"]]
-    modules = [f"{module}.py" for module in setuptools["py-modules"]]
+def test_every_package_is_taken(stages: dict[str, Any], pyproject: dict[str, Any]) -> None:
+    packages = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    folders = {package.partition("/")[0] for package in packages}
     project = pyproject["project"]
 
-    assert {*packages, *modules, project["readme"], *project["license-files"]} < copied(stages)
+    assert {*folders, project["readme"], *project["license-files"]} < copied(stages)
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -94,25 +90,3 @@ def test_python_is_one_that_labelmill_runs_on(
 
     assert image == "python"
     assert f"Programming Language :: Python :: {version}" in pyproject["project"]["classifiers"]
-
-
-def test_the_wheel_has_every_file_of_its_packages(root: Path, pyproject: dict[str, Any]) -> None:
-    """A file that package-data leaves out is there in a checkout and missing in the image."""
-    setuptools = pyproject["tool"]["setuptools"]
-    left_out = []
-    for package in (pattern.rstrip("*") for pattern in setuptools["packages"]["find"]["include"]):
-        folder = root / package
-        taken = {
-            path
-            for pattern in setuptools["package-data"].get(package, [])
-            # As setuptools does it: ** is files too.
-            for path in glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-        }
-        found = {
-            str(path.relative_to(folder))
-            for path in folder.rglob("*")
-            if path.is_file() and path.suffix not in (".py", ".pyc")
-        }
-        left_out += [f"{package}/{path}" for path in sorted(found - taken)]
-
-    assert not left_out

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.support.answers import answers, image_engine, spec, text_engine, text_jobs
-from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 from transformers import AutoModelForSequenceClassification
 
 from labelmill.core.catalog import Catalog
 from labelmill.core.errors import ConfigurationError, ModelLoadError
 from labelmill.engines.checkpoint import weights_revision
+from tests.support.answers import answers, image_engine, spec, text_engine, text_jobs
+from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.answers import answers, assert_same, image_engine
-from tests.support.checkpoints import save_image_checkpoint
-from tests.support.images import encoded, inline_job, picture
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.engines.image import ImageEngine
+from tests.support.answers import answers, assert_same, image_engine
+from tests.support.checkpoints import save_image_checkpoint
+from tests.support.images import encoded, inline_job, picture
 
 JOBS = [inline_job(encoded(picture(seed=seed), "JPEG")) for seed in range(11)]
 

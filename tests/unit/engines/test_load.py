@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.support.answers import spec
-from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ConfigurationError, JobError
@@ -16,6 +14,8 @@ from labelmill.engines.image import ImageEngine
 from labelmill.engines.load import load_engine
 from labelmill.engines.text import TextEngine
 from labelmill.worker.settings import WorkerSettings
+from tests.support.answers import spec
+from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 
 
 class OwnEngine(Engine[None, None]):

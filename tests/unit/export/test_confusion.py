@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 import PIL.Image
 from rich.console import Console
 
+from labelmill.cli.evaluate import confusion_table
 from labelmill.export.canvas import Png, Svg
-from labelmill.export.confusion import confusion, confusion_table, draw, size
+from labelmill.export.confusion import confusion, draw, size
 
 PAIRS = {("cat", "cat"): 5, ("cat", "<dog> & co"): 2, ("<dog> & co", "<dog> & co"): 12_345}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from importlib.resources import files
 
 from labelmill.core.errors import ErrorCode
 
-ADVICE = Path(__file__).parents[3] / "producer" / "gateway" / "page" / "advice.js"
+ADVICE = files("labelmill.gateway") / "page" / "advice.js"
 
 
 def test_there_is_advice_for_every_error_code() -> None:

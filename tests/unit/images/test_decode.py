@@ -10,10 +10,10 @@ import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.images import encoded, picture, turned
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.images.decode import decode_image, decode_levels
+from tests.support.images import encoded, picture, turned
 
 MAX_PIXELS = 1_000_000
 

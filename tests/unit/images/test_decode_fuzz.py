@@ -9,10 +9,10 @@ import PIL.features
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.images import encoded, picture, turned
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.images.decode import decode_image, decode_levels
+from tests.support.images import encoded, picture, turned
 
 MAX_PIXELS = 10_000
 CODES = {ErrorCode.IMAGE_UNREADABLE, ErrorCode.IMAGE_TOO_LARGE}

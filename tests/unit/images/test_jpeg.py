@@ -5,9 +5,9 @@ import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.images import encoded, picture
 
 from labelmill.images.jpeg import decode_jpeg
+from tests.support.images import encoded, picture
 
 PLAIN = encoded(picture(64, 48), "JPEG")
 

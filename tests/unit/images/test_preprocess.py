@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tests.support.answers import spec
-from tests.support.images import encoded, picture
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.images.preprocess import (
@@ -16,6 +14,8 @@ from labelmill.images.preprocess import (
     Preprocessor,
     make_preprocessor,
 )
+from tests.support.answers import spec
+from tests.support.images import encoded, picture
 
 USUAL = transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
 TO_AN_EDGE = transformers.ConvNextImageProcessorPil(size={"shortest_edge": 32})

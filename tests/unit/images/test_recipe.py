@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tests.support.images import picture
 from transformers import ViTImageProcessorPil
 
 from labelmill.images.geometry import Geometry
 from labelmill.images.levels import Decoded
 from labelmill.images.recipe import MAX_DIFFERENCE, MEAN_DIFFERENCE, find_recipe
 from labelmill.images.resize import resize_levels
+from tests.support.images import picture
 
 SQUARE = {"height": 224, "width": 224}
 EDGE = {"shortest_edge": 224}

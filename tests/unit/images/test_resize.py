@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.images import picture
 from transformers.image_transforms import center_crop
 
 from labelmill.images.geometry import Geometry, Mode
 from labelmill.images.levels import Decoded, Size
 from labelmill.images.resize import resize_levels
+from tests.support.images import picture
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

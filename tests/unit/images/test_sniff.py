@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import PIL.features
 import pytest
-from tests.support.images import encoded, picture
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.images.decode import decode_image
 from labelmill.images.sniff import sniff
+from tests.support.images import encoded, picture
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF"])

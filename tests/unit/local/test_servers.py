@@ -163,7 +163,7 @@ class TestServer:
     @pytest.mark.skipif(sys.platform != "linux", reason="a service of Linux")
     def test_it_ends_with_a_process_that_is_killed(self, kind: Kind, folder: Path) -> None:
         script = (
-            f"from embedded.{kind.__module__.rpartition('.')[2]} import {kind.__name__} as Kind\n"
+            f"from {kind.__module__} import {kind.__name__} as Kind\n"
             "from pathlib import Path\n"
             f"server = Kind(Path({str(folder / 'data')!r}))\n"
             "server.start()\n"
@@ -174,7 +174,6 @@ class TestServer:
             [sys.executable, "-c", script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[3],
         ) as parent:
             assert parent.stdout is not None
             server = psutil.Process(int(parent.stdout.readline()))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.sources import guessed, opened, read, texts
 
 from labelmill.core.errors import SourceError
 from labelmill.sources.rows import Reason
+from tests.support.sources import guessed, opened, read, texts
 
 
 def test_nulls_dictionaries_lists_and_structs(tmp_path: Path) -> None:

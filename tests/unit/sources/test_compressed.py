@@ -13,7 +13,6 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pytest
-from tests.support.sources import opened, read, texts
 
 from labelmill.core.errors import ConfigurationError, SourceError
 from labelmill.sources import opening
@@ -21,6 +20,7 @@ from labelmill.sources.base import Format
 from labelmill.sources.location import StandardInput
 from labelmill.sources.plan import Plan
 from labelmill.sources.rows import Reason
+from tests.support.sources import opened, read, texts
 
 CONTENT = b"id,text\n" + b"".join(b"%d,row %d\n" % (n, n) for n in range(20_000))
 EXPECTED = [f"row {number}" for number in range(20_000)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.sources import guessed, opened, read, texts
 
 from labelmill.core.errors import ConfigurationError, SourceError
 from labelmill.sources import delimited
 from labelmill.sources.rows import Reason
+from tests.support.sources import guessed, opened, read, texts
 
 
 def written(folder: Path, content: bytes, name: str = "a.csv") -> Path:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.sources import opened, read, texts
 
 from labelmill.core.job import MAX_INLINE_IMAGE_BYTES
 from labelmill.media.uploads import UploadStore
@@ -16,6 +15,7 @@ from labelmill.sources.images import ImageFolder
 from labelmill.sources.jobs import JobMaker, Made, NewRow
 from labelmill.sources.plan import Plan
 from labelmill.sources.rows import Reason, Reject
+from tests.support.sources import opened, read, texts
 
 ODD = [b"a b.jpg", "\u00fc.PNG".encode(), b"new\nline.webp", b'quote".gif', b"\xff\xfe.jpeg"]
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.support.sources import opened, read
 
 # CSV has no way to write a row of one empty field, and a lone carriage return is an end of line.

@@ -3,9 +3,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.support.waiting import wait_for
 
 from labelmill.worker.aside import Aside
+from tests.support.waiting import wait_for
 
 
 def test_jobs_count_until_their_work_is_done() -> None:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from tests.support.waiting import wait_for
-
 from labelmill.broker import message
 from labelmill.broker.leases import Lease, Taken
 from labelmill.core.errors import ErrorCode, JobError
@@ -17,6 +15,7 @@ from labelmill.core.job import Job
 from labelmill.worker.handover import ReadyJobs
 from labelmill.worker.leased import Group
 from labelmill.worker.prepare import PrepareStage
+from tests.support.waiting import wait_for
 
 LIMIT = 4
 
