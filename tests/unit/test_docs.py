@@ -16,7 +16,24 @@ from labelmill.worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = ("app", "bench", "core", "db", "producer", "tests", "worker")
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *(ROOT / folder / "README.md" for folder in FOLDERS),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+# An index page has no files beside the README: its links name the repository.
+OURS = re.compile(
+    r"https://(github\.com|raw\.githubusercontent\.com)/labelmill/labelmill/(blob/)?main/"
+)
+
+
+def links(page: Path) -> list[str]:
+    """Where a page's links lead, without the parts of pages."""
+    text = page.read_text()
+    inline = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    return inline + re.findall(r"^\[[^\]]+\]: ([^#\s]+)", text, re.MULTILINE)
 
 
 def cells(page: str) -> dict[str, list[str]]:
@@ -58,19 +75,33 @@ def test_every_command_and_option_is_described() -> None:
                 assert f"`{parameter.opts[0]}`" in row[2], f"{name} {parameter.opts[0]}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
-    for link in links:
-        if "://" not in link:
+    for link in links(page):
+        if found := OURS.match(link):
+            assert (ROOT / link[found.end() :]).exists(), link
+        elif "://" not in link:
             assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_readme_s_links_work_on_an_index_page_too() -> None:
+    readme = ROOT / "README.md"
+    assert len(links(readme)) > 20
+    assert [link for link in links(readme) if not link.startswith("https://")] == []
+    text = readme.read_text()
+    defined = set(re.findall(r"^\[([\w-]+)\]: ", text, re.MULTILINE))
+    used = re.findall(
+        r"(?<!\w)\[(\w[\w-]*)\](?![(\[:])", text
+    )  # not an extra, as in labelmill[cli]
+    assert defined == set(used)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_tests_named_in_the_docs_exist(page: Path) -> None:
-    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
-    for name in re.findall(r"::(test_\w+)", page.read_text()):
-        assert f"def {name}(" in tests, name
+    files = {file: file.read_text() for file in (ROOT / "tests").rglob("test_*.py")}
+    for path, name in re.findall(r"([\w/]+\.py)::(test_\w+)", page.read_text()):
+        named = [text for file, text in files.items() if str(file).endswith(f"/{path}")]
+        assert any(f"def {name}(" in text for text in named), f"{path}::{name}"
 
 
 def test_every_request_of_the_gateway_is_described() -> None:

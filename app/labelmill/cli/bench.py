@@ -51,7 +51,7 @@ def bench(
         from labelmill.bench import plot, report, sizing
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{error.name} is not installed; pip install 'labelmill[worker]'"
+            f"{error.name} is not installed; pip install 'labelmill[bench]'"
         ) from error
 
     if plot_file:

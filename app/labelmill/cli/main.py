@@ -23,11 +23,12 @@ EXIT_INTERRUPTED = 130
 
 
 class Place(NamedTuple):
-    """Where a command or a group of them is, and what the list of commands says of it."""
+    """Where a command or a group of them is, what the list says of it, and which extra it needs."""
 
     module: str
     name: str
     summary: str
+    extra: str = "cli"
 
 
 COMMANDS: Mapping[str, Place] = {
@@ -50,6 +51,7 @@ COMMANDS: Mapping[str, Place] = {
         "labelmill.cli.worker",
         "worker",
         "Run a worker: take groups of jobs, run the models, write the rows.",
+        "worker",
     ),
     "serve": Place("labelmill.cli.serve", "serve", "Serve the HTTP API and the page."),
     "submit": Place(
@@ -119,9 +121,18 @@ class FrontDoor(TyperGroup):
 
 @cache
 def command(name: str) -> Any:
-    """One of :data:`COMMANDS`, imported."""
+    """One of :data:`COMMANDS`, imported.
+
+    Raises:
+        ConfigurationError: a package that it needs is not installed.
+    """
     place = COMMANDS[name]
-    found: Any = getattr(import_module(place.module), place.name)
+    try:
+        found: Any = getattr(import_module(place.module), place.name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{error.name} is not installed; pip install 'labelmill[{place.extra}]'"
+        ) from error
     alone = _typer()
     if isinstance(found, typer.Typer):
         alone.add_typer(found, name=name)

