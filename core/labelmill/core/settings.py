@@ -23,23 +23,27 @@ class BrokerSettings(BaseSettings):
 
     model_config = _FROM_ENVIRONMENT
 
-    broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, the queue.")
-    models_file: Path = Field(Path("models.toml"), description="The models, a queue each.")
+    broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis, the queue.")
+    models_file: Path = Field(default=Path("models.toml"), description="The models, a queue each.")
     upload_store: str = Field(
-        ".labelmill/uploads",
+        default=".labelmill/uploads",
         description="Where uploads are kept: a folder, or a URL of fsspec such as s3://bucket.",
     )
     max_waiting: int = Field(
-        100_000, ge=1, description="The most jobs that may wait in a queue before producers pause."
+        default=100_000,
+        ge=1,
+        description="The most jobs that may wait in a queue before producers pause.",
     )
     reconcile_every: float = Field(
-        60.0, gt=0, description="Seconds between two sweeps for lost jobs that beat asks for."
+        default=60.0,
+        gt=0,
+        description="Seconds between two sweeps for lost jobs that beat asks for.",
     )
     reconcile_grace: float = Field(
-        60.0, gt=0, description="Seconds from a job's sending in which it is not lost yet."
+        default=60.0, gt=0, description="Seconds from a job's sending in which it is not lost yet."
     )
     announcements: int = Field(
-        2_000,
+        default=2_000,
         ge=0,
         description="How many finished groups the stream of announcements keeps; 0 for no stream.",
     )
@@ -60,7 +64,8 @@ class ImageSettings(BaseSettings):
     model_config = _FROM_ENVIRONMENT
 
     image_root: Path | None = Field(
-        None, description="The folder under which image uris may lie; none are read if unset."
+        default=None,
+        description="The folder under which image uris may lie; none are read if unset.",
     )
 
     def is_outside(self, uri: str) -> bool:
@@ -97,21 +102,24 @@ class EngineSettings(BrokerSettings, ImageSettings):
         description="Where token budgets are kept; $XDG_CACHE_HOME/labelmill if unset.",
     )
     image_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Remote schemes that image uris may have, such as s3,gs (through fsspec)."
+        default=(),
+        description="Remote schemes that image uris may have, such as s3,gs (through fsspec).",
     )
     image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
+        default=(),
         description="Hosts that images may be fetched from over https: example.org, "
         "*.example.org, *; http://example.org for http too. None if empty.",
     )
     image_timeout: float = Field(
-        10.0, gt=0, description="Seconds that one image may take over http(s), with all its tries."
+        default=10.0,
+        gt=0,
+        description="Seconds that one image may take over http(s), with all its tries.",
     )
     max_image_bytes: int = Field(
-        32 * 1024 * 1024, ge=1, description="The largest image file that is read, in bytes."
+        default=32 * 1024 * 1024, ge=1, description="The largest image file that is read, in bytes."
     )
     max_image_pixels: int = Field(
-        50_000_000, ge=1, description="The largest image that is decoded, in pixels."
+        default=50_000_000, ge=1, description="The largest image that is decoded, in pixels."
     )
 
     @field_validator("image_schemes", "image_hosts", mode="before")

@@ -14,19 +14,22 @@ class WorkerSettings(EngineSettings, DatabaseSettings):
     """What a worker needs to know beyond its models."""
 
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="The models to serve, separated by commas; all of models.toml if empty."
+        default=(),
+        description="The models to serve, separated by commas; all of models.toml if empty.",
     )
     lease_seconds: float = Field(
-        30.0, ge=0.5, description="How long a lease lasts; renewed every third of it."
+        default=30.0, ge=0.5, description="How long a lease lasts; renewed every third of it."
     )
     max_attempts: int = Field(
-        3, ge=1, description="How often a job is started before it counts as poisoned."
+        default=3, ge=1, description="How often a job is started before it counts as poisoned."
     )
     shutdown_grace: float = Field(
-        25.0, ge=0, description="Seconds a warm shutdown waits for the device and the database."
+        default=25.0,
+        ge=0,
+        description="Seconds a warm shutdown waits for the device and the database.",
     )
     forward_timeout: float = Field(
-        900.0,
+        default=900.0,
         ge=0,
         description="Seconds a group may be on the device before the worker ends; 0 for any time.",
     )
