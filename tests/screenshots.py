@@ -19,11 +19,12 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from labelmill.client import Client, NewJob
+from labelmill.demo import held_out
 from labelmill.local.process import free_port
 from labelmill.local.stack import Stack
 
 _ROOT = Path(__file__).parents[1]
-_DATA = _ROOT / "demo" / "data"
+_DATA = held_out.DATA
 _PICTURES = _ROOT / "docs" / "how-to"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _MOST_BYTES = 150_000
@@ -36,7 +37,7 @@ def main() -> None:
         stack = Stack(
             folder,
             database_url=url,
-            models_file=_ROOT / "demo" / "models.toml",
+            models_file=held_out.MODELS_FILE,
             image_root=_DATA,
             appendonly=False,
             gateway_port=free_port(),

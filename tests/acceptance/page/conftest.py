@@ -22,10 +22,11 @@ from playwright.sync_api import (
 )
 
 from labelmill.db.schema import upgrade
+from labelmill.demo.held_out import FOLDER
 from labelmill.local.process import free_port
 from labelmill.local.redis import RedisServer
 from tests.support.waiting import wait_for
-from tests.support.worker import ROOT, WorkerProcess, Workers
+from tests.support.worker import WorkerProcess, Workers
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
@@ -41,12 +42,12 @@ _TIMEOUT_MS = 20_000
 _MODELS = f"""
 [models.topics]
 task = "text-classification"
-checkpoint = "{ROOT}/demo/models/topics"
+checkpoint = "{FOLDER}/models/topics"
 token_budget = 4096  # given, it need not be measured first
 
 [models.digits]
 task = "image-classification"
-checkpoint = "{ROOT}/demo/models/digits"
+checkpoint = "{FOLDER}/models/digits"
 
 [models.scripted]
 task = "text-classification"

@@ -17,7 +17,8 @@ import redis
 from labelmill.broker import message
 from labelmill.bulk.outbox import Outbox, outbox_of
 from labelmill.bulk.session import Session, Wanted
-from labelmill.cli.progress import ViewKind
+from labelmill.cli.lines import print_line
+from labelmill.cli.progress import ViewKind, view_of
 from labelmill.cli.single import submit_one
 from labelmill.core.errors import (
     BrokerUnavailable,
@@ -49,7 +50,12 @@ def submit(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LABELMILL_BROKER_URL", redis_url)
     monkeypatch.setenv("LABELMILL_DATABASE_URL", database_url)
 
-    def run(source: Path | None, id_column: str | None = None, **changed: Any) -> Session:
+    def run(
+        source: Path | None,
+        id_column: str | None = None,
+        progress: ViewKind = ViewKind.NONE,
+        **changed: Any,
+    ) -> Session:
         plan = None if source is None else Plan(sources=(absolute(str(source)),), form=Format())
         wanted: dict[str, Any] = {
             "model": "q" if source is not None else None,
@@ -61,10 +67,9 @@ def submit(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -
             "max_waiting": 100_000,
             "rejects": None,
             "wait": False,
-            "progress": ViewKind.NONE,
             "as_json": True,
         }
-        session = Session(Wanted(**(wanted | changed)))
+        session = Session(Wanted(**(wanted | changed)), view_of(progress), print_line)
         session.run()
         return session
 

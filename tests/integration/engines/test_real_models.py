@@ -15,18 +15,19 @@ from transformers import pipeline
 
 from labelmill.client import NewJob
 from labelmill.db.tables import Result
-from tests.support.worker import ROOT, Workers
+from labelmill.demo.held_out import DATA, FOLDER
+from tests.support.worker import Workers
 
-DATA = ROOT / "demo" / "data"
-MODELS = """
+CHECKPOINTS = FOLDER / "models"
+MODELS = f"""
 [models.topics]
 task = "text-classification"
-checkpoint = "{root}/demo/models/topics"
+checkpoint = "{CHECKPOINTS}/topics"
 top_k = 6
 
 [models.digits]
 task = "image-classification"
-checkpoint = "{root}/demo/models/digits"
+checkpoint = "{CHECKPOINTS}/digits"
 """
 
 
@@ -56,7 +57,7 @@ def test_every_way_in_gives_transformers_answer_on_each_database(
     workers_on_each: Workers, texts: list[str], images: list[Path], tmp_path: Path
 ) -> None:
     workers = workers_on_each
-    workers.configure(MODELS.format(root=ROOT), image_root=str(DATA))
+    workers.configure(MODELS, image_root=str(DATA))
     workers.start()
     shop = celery.Celery("shop", broker=workers.broker_url)
     table = tmp_path / "texts.csv"
@@ -86,7 +87,7 @@ def test_every_way_in_gives_transformers_answer_on_each_database(
                 task_id=f"bare-image-{i}",
             )
 
-        classify = pipeline("text-classification", model=str(ROOT / "demo/models/topics"))
+        classify = pipeline("text-classification", model=str(CHECKPOINTS / "topics"))
         expected = [classify(text, top_k=6) for text in texts]
         for ids in (
             by_client,
@@ -95,14 +96,14 @@ def test_every_way_in_gives_transformers_answer_on_each_database(
         ):
             assert_answers([client.wait(job_id) for job_id in ids], expected)
 
-        look = pipeline("image-classification", model=str(ROOT / "demo/models/digits"))
+        look = pipeline("image-classification", model=str(CHECKPOINTS / "digits"))
         seen = [look(str(path)) for path in images]
         for ids in (by_path, in_message, [f"bare-image-{i}" for i in range(len(images))]):
             assert_answers([client.wait(job_id) for job_id in ids], seen)
 
 
 def test_a_job_may_ask_for_more_labels_than_its_model_keeps(workers: Workers) -> None:
-    workers.configure(MODELS.format(root=ROOT).replace("top_k = 6", "top_k = 1"))
+    workers.configure(MODELS.replace("top_k = 6", "top_k = 1"))
     workers.start()
     with workers.client() as client:
         one = client.wait(client.submit_text("topics", "Where is my parcel?"))
@@ -114,11 +115,11 @@ def test_a_job_may_ask_for_more_labels_than_its_model_keeps(workers: Workers) ->
 
 
 def test_a_row_says_which_weights_it_comes_from(workers: Workers) -> None:
-    workers.configure(MODELS.format(root=ROOT))
+    workers.configure(MODELS)
     workers.start()
     with workers.client() as client:
         row = client.wait(client.submit_text("topics", "hello"))
-    assert row.checkpoint == f"{ROOT}/demo/models/topics"
+    assert row.checkpoint == f"{CHECKPOINTS}/topics"
     assert str(row.revision).startswith("sha256:")
 
 
@@ -128,7 +129,7 @@ def test_bad_images_fail_alone(workers: Workers, images: list[Path], tmp_path: P
     (tmp_path / "inside" / "good.png").write_bytes(images[0].read_bytes())
     (tmp_path / "inside" / "cut.png").write_bytes(images[0].read_bytes()[:60])
     (tmp_path / "outside.png").write_bytes(images[0].read_bytes())
-    workers.configure(MODELS.format(root=ROOT), image_root=str(tmp_path / "inside"))
+    workers.configure(MODELS, image_root=str(tmp_path / "inside"))
     expected = {
         "good.png": None,
         "notes.png": "image_unreadable",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from labelmill.demo.held_out import DATA
 from labelmill.gateway.settings import GatewaySettings
 from tests.support.gateway import serving
 
@@ -20,7 +21,7 @@ MODELS = {"topics": "texts", "digits": "images"}
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_requests_of_the_page_are_answered(settings: GatewaySettings, tmp_path: Path) -> None:
-    shutil.copy(ROOT / "demo" / "data" / "digits" / "digit-0001.png", tmp_path / "scan.png")
+    shutil.copy(DATA / "digits" / "digit-0001.png", tmp_path / "scan.png")
     commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     for ours, theirs in MODELS.items():
         commands = commands.replace(ours, theirs)

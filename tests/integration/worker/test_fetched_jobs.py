@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from labelmill.demo.held_out import DATA, FOLDER
 from labelmill.media.uploads import UploadStore
 from tests.support.waiting import wait_for
 from tests.support.web import WebServer, reply
-from tests.support.worker import ROOT, SCRIPTED_MODELS, Workers
+from tests.support.worker import SCRIPTED_MODELS, Workers
 
-DIGITS = ROOT / "demo" / "data" / "digits"
+DIGITS = DATA / "digits"
 # Too few pixels for the image by which passes are measured: the workers start at once.
 MAX_PIXELS = "100000"
 MODELS = f"""
 {SCRIPTED_MODELS}
 [models.digits]
 task = "image-classification"
-checkpoint = "{ROOT}/demo/models/digits"
+checkpoint = "{FOLDER}/models/digits"
 """
 
 
