@@ -20,7 +20,7 @@ test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
 check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of compose and Kubernetes files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m tests.typecheck
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,19 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from labelmill.client import Client
-from labelmill.core.errors import ConfigurationError
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
+from labelmill.demo import held_out
+from labelmill.demo.held_out import HeldOut
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.stack import Stack
 
-if TYPE_CHECKING:
-    from labelmill.demo.held_out import HeldOut
-
 _SHOWN = 6
-
-#: Where a reader without a checkout finds it.
-QUICKSTART = "https://github.com/labelmill/labelmill/blob/main/docs/quickstart.md"
+_QUICKSTART = "https://github.com/labelmill/labelmill/blob/main/docs/quickstart.md"
 _LOOK_AGAIN_S = 0.05
 
 _console = Console()
@@ -58,12 +53,6 @@ def demo(
 
       labelmill demo --database postgresql --workers 2
     """
-    try:
-        from labelmill.demo import held_out
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"{error.name} is not installed; pip install 'labelmill[demo]'"
-        ) from error
     with (
         tempfile.TemporaryDirectory(prefix="labelmill-demo-") as folder,
         _database(database, Path(folder)) as url,
@@ -103,39 +92,35 @@ def _run(stack: Stack, url: str, sets: list[HeldOut]) -> bool:
     _console.print(
         f"\n{jobs} jobs in {seconds:.1f} s, {jobs / seconds:,.0f} jobs/s from submit to row, "
         f"{len(stack.worker_names)} worker(s)\n\n"
-        "[bold]Try next[/]\n"
+        "[bold]Try next[/]"
     )
     _console.print(next_steps(), markup=False, highlight=False, soft_wrap=True)
     return jobs == sum(len(each.jobs) for each in sets)
 
 
 def next_steps() -> str:
-    """What to do now, as it works in this folder, in any POSIX shell."""
-    has_models = Path("models.toml").exists()
-    steps = [
-        *([] if shutil.which("labelmill") else [f". {shlex.quote(_activation())}"]),
-        *([] if has_models else ["labelmill init   # models.toml, the two models and samples"]),
-        "labelmill up --models topics,digits   # a Labelmill of your own, until Ctrl-C",
-    ]
-    then = [
-        'labelmill submit topics --text "Where is my parcel?" --wait',
-        *([] if has_models else ["labelmill submit digits samples/digits --wait"]),
-        "labelmill status",
-        "labelmill results",
-    ]
-    return "\n".join(
-        [
-            *(f"  {step}" for step in steps),
-            "and in another terminal, in the same folder",
-            *(f"  {step}" for step in [*steps[:-1][: not shutil.which("labelmill")], *then]),
-            f"From here to your own models: {QUICKSTART}",
-        ]
+    """What to do now, as it works in any folder and any POSIX shell."""
+    activate = Path(sys.prefix, "bin", "activate")
+    if shutil.which("labelmill") or not activate.is_file():
+        begin = ""
+    elif activate.is_relative_to(Path.cwd()):
+        begin = f"  . {shlex.quote(str(activate.relative_to(Path.cwd())))}\n"
+    else:
+        begin = f"  . {shlex.quote(str(activate))}\n"
+    return (
+        f"{begin}"
+        "  labelmill init mill   # a models.toml, the two models and samples\n"
+        "  cd mill\n"
+        "  labelmill up          # a Labelmill of your own, until Ctrl-C\n"
+        "and in another terminal, in the same folder as this one\n"
+        f"{begin}"
+        "  cd mill\n"
+        '  labelmill submit topics --text "Where is my parcel?" --wait\n'
+        "  labelmill submit digits samples/digits --wait\n"
+        "  labelmill status\n"
+        "  labelmill results\n"
+        f"From here to your own models: {_QUICKSTART}"
     )
-
-
-def _activation() -> str:
-    """The script that puts this virtual environment's commands on the path."""
-    return os.path.relpath(Path(sys.prefix, "bin", "activate"))
 
 
 def _follow(store: Store, runs: dict[str, str]) -> None:

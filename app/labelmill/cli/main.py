@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Place] = {
         "labelmill.cli.demo",
         "demo",
         "Label a few hundred held-out texts and images, and show what came out.",
+        "demo",
     ),
     "init": Place(
         "labelmill.cli.init",

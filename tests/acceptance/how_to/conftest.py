@@ -1,97 +1,70 @@
-"""One Labelmill for all how-tos, and each of them carried out in a folder of its own."""
+"""One Labelmill for all how-tos, and each of them carried out in a folder of its own.
+
+They have the installation of the wheels, and the folders have neighbours under our names.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from labelmill.local.process import free_port
+from tests.acceptance.installation import neighbours
+from tests.acceptance.installation.built import Built, Installation
+from tests.acceptance.installation.conftest import django_project as django_project
+from tests.acceptance.installation.conftest import installation as installation
+from tests.acceptance.installation.conftest import wheels as wheels
+from tests.acceptance.installation.neighbours import FORMER
+from tests.acceptance.installation.terminal import Running, Terminal
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "docs" / "how-to"
 
 _FILE = re.compile(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", re.DOTALL)
-_CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
-def environment() -> dict[str, str]:
-    """That of a shell in which the virtual environment is active, with nothing of ours set."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("LABELMILL_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return kept | {"PATH": path, "PYTHONWARNINGS": "default"}
-
-
-def console(page: str) -> list[str]:
-    """The commands of a page's blocks, each block one string."""
-    return _CONSOLE.findall((PAGES / page).read_text())
+def blocks(page: str, language: str = "console") -> list[str]:
+    """A page's blocks, each one string."""
+    return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
 
 
 @dataclass
 class Project:
-    """The folder of one who follows a how-to, with its files.
+    """The folder of one who follows a how-to, with its files."""
 
-    Attributes:
-        page: the page's name.
-    """
+    terminal: Terminal
 
-    page: str
-    folder: Path
+    @property
+    def folder(self) -> Path:
+        return self.terminal.folder
 
     def shell(self, commands: str) -> str:
         """Run commands as they stand in the page; returns what they print."""
-        done = subprocess.run(
-            ["bash", "-ec", commands],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return self.terminal.run("bash", "-ec", commands)
 
-    @contextmanager
-    def running(self, commands: str) -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, commands: str) -> AbstractContextManager[Running]:
         """A block whose last command runs until it is ended."""
-        log = self.folder / "server.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                ["bash", "-ec", commands],
-                cwd=self.folder,
-                env=environment(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        return self.terminal.running("bash", "-ec", commands, log=self.folder / "server.log")
 
     @contextmanager
     def serving(self, commands: str) -> Iterator[httpx.Client]:
         """A block that serves at port 8000, at another; a browser of it."""
         port = free_port()
         with (
-            self.running(commands.replace("8000", str(port))) as process,
+            self.running(commands.replace("8000", str(port))) as server,
             httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser,
         ):
 
             def answers() -> bool:
-                assert process.poll() is None, (self.folder / "server.log").read_text()
+                assert server.process.poll() is None, server.log.read_text()
                 try:
                     return browser.get("/").status_code == 200
                 except httpx.TransportError:
@@ -101,42 +74,53 @@ class Project:
             yield browser
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@pytest.fixture(scope="package")
+def names(wheels: Built) -> set[str]:
+    """All names on our side."""
+    return FORMER | wheels.rooms()
 
 
 @pytest.fixture(scope="package")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def up(
+    installation: Installation, names: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """The folder in which ``labelmill up`` runs, on the models that came with the package."""
-    project = Project("fastapi.md", tmp_path_factory.mktemp("up"))
-    project.shell("labelmill init")
-    with project.running("exec labelmill up") as process:
-
-        def is_up() -> bool:
-            log = (project.folder / "server.log").read_text()
-            assert process.poll() is None, log
-            return "labelmill is up" in log
-
-        wait_for(is_up, 120)
-        yield project.folder
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    terminal = Terminal(installation.programs, tmp_path_factory.mktemp("up"))
+    neighbours.files(terminal.folder, names)
+    terminal.run("labelmill", "init")
+    with terminal.up():
+        yield terminal.folder
 
 
-@pytest.fixture
-def follow(up: Path, tmp_path: Path) -> Callable[[str], Project]:
-    """Write a page's files into an empty folder, which knows where the session's Labelmill is."""
+Follow = Callable[[str], Project]
+
+
+@pytest.fixture(params=["files", "folders"])
+def follow(
+    request: pytest.FixtureRequest,
+    up: Path,
+    installation: Installation,
+    names: set[str],
+    django_project: Path,
+    tmp_path: Path,
+) -> Follow:
+    """Write a page's files into a folder, which knows where the session's Labelmill is.
+
+    Whatever name the page leaves free, the folder has under it something of the user's.
+    """
 
     def follow(page: str) -> Project:
-        project = Project(page, tmp_path)
+        files = dict(_FILE.findall((PAGES / page).read_text()))
+        free = names - {Path(name).parts[0].removesuffix(".py") for name in files}
+        if request.param == "files":
+            neighbours.files(tmp_path, free)
+        else:
+            neighbours.folders(tmp_path, free, django_project)
         (tmp_path / ".labelmill").mkdir()
         shutil.copy(up / ".labelmill" / "env", tmp_path / ".labelmill" / "env")
-        for name, content in _FILE.findall((PAGES / page).read_text()):
+        for name, content in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(content)
-        return project
+        return Project(Terminal(installation.programs, tmp_path))
 
     return follow
