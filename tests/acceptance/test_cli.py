@@ -21,7 +21,7 @@ from dotenv import dotenv_values
 
 from labelmill.client import Client
 from tests.support.waiting import wait_for
-from tests.support.worker import SCRIPTED_MODELS
+from tests.support.worker import ROOT, SCRIPTED_MODELS
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Terminal:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if "LABELMILL" not in name}
-        return kept | {"COLUMNS": "160"}
+        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}  # for the scripted engine
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a labelmill command to its end."""

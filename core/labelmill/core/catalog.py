@@ -125,7 +125,7 @@ class Catalog(Mapping[str, ModelSpec]):
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigurationError(
-                f"there is no {path}; write one, or set LABELMILL_MODELS_FILE"
+                f"there is no {path}; write one (labelmill init), or set LABELMILL_MODELS_FILE"
             ) from None
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path} cannot be read: {error}") from error
