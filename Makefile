@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults soak screenshots train clean
+.PHONY: help demo test check bench faults soak screenshots versions train clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ soak: $(READY)  ## Kill workers at random under load, and count what is lost; MI
 
 screenshots: $(READY)  ## Take the pictures of the page in docs/ again
 	$(BIN)/python -m tests.screenshots
+
+versions: $(READY)  ## The client on each Python with the oldest and newest packages; PYTHONS="…" for some
+	$(BIN)/python -m tests.versions $(PYTHONS)
 
 train: $(READY)  ## Train the demo's two models again
 	$(BIN)/python -m labelmill.demo.train

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labelmill import client
 from labelmill.cli.main import COMMANDS, command
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ErrorCode
@@ -102,6 +103,13 @@ def test_tests_named_in_the_docs_exist(page: Path) -> None:
     for path, name in re.findall(r"([\w/]+\.py)::(test_\w+)", page.read_text()):
         named = [text for file, text in files.items() if str(file).endswith(f"/{path}")]
         assert any(f"def {name}(" in text for text in named), f"{path}::{name}"
+
+
+def test_every_name_of_the_python_api_is_described() -> None:
+    page = (REFERENCE / "python.md").read_text()
+    methods = [f".{name}" for name in vars(client.Client) if not name.startswith("_")]
+    for name in [*client.__all__, "ResultBackend", *methods]:
+        assert re.search(rf"`{re.escape(name)}\b", page), name
 
 
 def test_every_request_of_the_gateway_is_described() -> None:

@@ -54,7 +54,10 @@ def init(
         made += [folder / "models", folder / "samples"]
     for path in made:
         if path.exists():
-            raise ConfigurationError(f"{path} is there already; nothing was written")
+            raise ConfigurationError(
+                f"{path} is there already, and nothing was written; name a new folder:"
+                " labelmill init FOLDER"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if has_demo:

@@ -5,7 +5,8 @@
     from labelmill.client import Client
 
 What is here is public, and light to import: redis and SQLAlchemy are loaded by the first
-:class:`Client`, Celery by :class:`ResultBackend` alone.
+:class:`Client`. :class:`ResultBackend` is here too, for an app that has Celery; ``import *``
+leaves it out, which would load Celery.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from labelmill.core.errors import (
 from labelmill.core.result import LabelScore, Status
 
 if TYPE_CHECKING:
-    from labelmill.client.backend import ResultBackend
+    from labelmill.client.backend import ResultBackend as ResultBackend
     from labelmill.client.joined import Transaction
     from labelmill.db.store import RunProgress
     from labelmill.db.tables import Result
@@ -47,7 +48,6 @@ __all__ = [
     "LabelmillError",
     "NewJob",
     "Result",
-    "ResultBackend",
     "RunProgress",
     "SchemaOutOfDate",
     "ServiceUnavailable",

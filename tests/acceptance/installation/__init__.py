@@ -1,0 +1,1 @@
+"""What an installation brings, and that it and a user's own folder leave each other alone."""
