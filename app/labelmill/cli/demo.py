@@ -101,14 +101,12 @@ def _run(stack: Stack, url: str, sets: list[HeldOut]) -> bool:
 def next_steps() -> str:
     """What to do now, as it works in any folder and any POSIX shell."""
     activate = Path(sys.prefix, "bin", "activate")
-    if shutil.which("labelmill") or not activate.is_file():
-        begin = ""
-    elif activate.is_relative_to(Path.cwd()):
-        begin = f"  . {shlex.quote(str(activate.relative_to(Path.cwd())))}\n"
-    else:
-        begin = f"  . {shlex.quote(str(activate))}\n"
+    if activate.is_relative_to(Path.cwd()):
+        activate = activate.relative_to(Path.cwd())
+    # A new terminal has not activated it, even if this one has.
+    begin = f"  . {shlex.quote(str(activate))}\n" if activate.is_file() else ""
     return (
-        f"{begin}"
+        f"{'' if shutil.which('labelmill') else begin}"
         "  labelmill init mill   # a models.toml, the two models and samples\n"
         "  cd mill\n"
         "  labelmill up          # a Labelmill of your own, until Ctrl-C\n"

@@ -15,17 +15,19 @@ from labelmill.core.settings import BrokerSettings
 
 def health(
     name: Annotated[
-        str | None, typer.Option(help="The worker's name; by default any of this host.")
+        str | None,
+        typer.Option(help="The worker's name; %h is the host's. By default any of this host."),
     ] = None,
 ) -> None:
     """Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.
 
     Example:
 
-      labelmill health --name labelmill@gpu1
+      labelmill health --name gpu0@%h
     """
     broker = open_broker(BrokerSettings().broker_url)
     host = socket.gethostname()
+    name = name and name.replace("%h", host)
     alive = [
         beat
         for beat in heartbeats(broker)

@@ -64,11 +64,13 @@ def init(
             _copy_demo(*made[1:])
         models_file.write_text(_models(has_demo=has_demo))
     except OSError as error:
-        raise ConfigurationError(f"{folder} cannot be written: {error.strerror}") from error
+        why = error.strerror or error
+        raise ConfigurationError(f"{folder} cannot be written: {why}") from error
     for path in made:
         typer.echo(f"wrote {path}{'/' * path.is_dir()}")
     if not has_demo:
-        typer.echo("name your models in it; pip install 'labelmill[demo]' brings two small ones")
+        typer.echo("name your models in it; two small ones come with 'labelmill[demo]':")
+        typer.echo("install that, and run labelmill init FOLDER")
 
 
 def _models(*, has_demo: bool) -> str:

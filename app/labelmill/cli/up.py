@@ -52,6 +52,9 @@ def up(
 
       labelmill up --models topics,digits
     """
+    models_file = BrokerSettings().models_file
+    served = Catalog.load(models_file)
+    served = served.select(models.split(",")) if models else served
     folder = ENV_FILE.parent
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "lock").open("w")
@@ -60,9 +63,6 @@ def up(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ConfigurationError("labelmill is up in this folder already") from None
-    models_file = BrokerSettings().models_file
-    served = Catalog.load(models_file)
-    served = served.select(models.split(",")) if models else served
     stack = Stack(
         folder,
         database_url=os.environ.get("LABELMILL_DATABASE_URL")

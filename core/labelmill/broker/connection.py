@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import redis
+from redis.connection import parse_url
 
-from labelmill.core.errors import BrokerUnavailable
+from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 
 _ANSWER_SECONDS = 5
 
 
 def open_broker(url: str) -> redis.Redis:
-    """A client of Redis that gives up after five seconds without an answer."""
+    """A client of Redis that gives up after five seconds without an answer.
+
+    Raises:
+        ConfigurationError: it is no URL of a Redis.
+    """
     return redis.Redis.from_url(
-        url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+        checked_url(url), socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
     )
+
+
+def checked_url(url: str) -> str:
+    """The URL, if it is one of a Redis.
+
+    Raises:
+        ConfigurationError: it is not; the message does not repeat it, as it may hold a password.
+    """
+    try:
+        parse_url(url)
+    except ValueError:
+        raise ConfigurationError(
+            "LABELMILL_BROKER_URL cannot be read; write redis://:password@host:6379/0, or rediss://"
+        ) from None
+    return url
 
 
 class broker_errors:  # noqa: N801 - reads as the statement it is: `with broker_errors():`

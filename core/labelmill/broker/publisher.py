@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from labelmill.broker import message
+from labelmill.broker.connection import checked_url
 from labelmill.broker.publication import Publication
 from labelmill.broker.queues import QueueKeys
 from labelmill.core.errors import BrokerUnavailable
@@ -39,12 +40,15 @@ class Publisher:
 
     Parameters:
         broker_url: the Redis to publish to.
+
+    Raises:
+        ConfigurationError: it is no URL of a Redis.
     """
 
     def __init__(self, broker_url: str) -> None:
         self._broker = redis.Redis.from_pool(
             redis.BlockingConnectionPool.from_url(
-                broker_url,
+                checked_url(broker_url),
                 max_connections=_CONNECTIONS,
                 socket_timeout=_TIMEOUT_SECONDS,
                 socket_connect_timeout=_TIMEOUT_SECONDS,

@@ -12,7 +12,8 @@ try:
     import PIL.ImageOps
 except ModuleNotFoundError as error:
     raise ConfigurationError(
-        "thumbnails need Pillow: pip install 'labelmill[gateway]' or 'labelmill[bulk]'"
+        "thumbnails need Pillow: pip install 'labelmill[bulk]' for a report,"
+        " 'labelmill[gateway]' for the page"
     ) from error
 
 MAX_PIXELS = 50_000_000

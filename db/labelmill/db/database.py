@@ -37,7 +37,7 @@ def create_database_engine(url: str) -> Engine:
     except ArgumentError:
         # The message of SQLAlchemy repeats the URL, and the URL may hold a password.
         raise ConfigurationError(
-            "the database URL cannot be read; write sqlite:///labelmill.db or"
+            "LABELMILL_DATABASE_URL cannot be read; write sqlite:///labelmill.db or"
             " postgresql://user:password@host/database"
         ) from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):

@@ -68,8 +68,9 @@ def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
         return None
     if _is_missing_schema(error.orig):
         return SchemaOutOfDate(
-            f"the database {shown(engine.url)} has not been migrated to this version;"
-            " run: labelmill db upgrade"
+            f"the database {shown(engine.url)} has not been migrated to this version. If it is the"
+            " one that is meant (LABELMILL_DATABASE_URL, or the folder of labelmill up),"
+            " run: labelmill db upgrade (of labelmill[cli], on any machine that reaches it)"
         )
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return DatabaseUnavailable(

@@ -102,7 +102,7 @@ def test_each_begins_alike(page: str) -> None:
     """So that what was tried for one holds for all."""
     first, *_ = blocks(page)
     made, installed, copied, started = first.splitlines()
-    assert made == "python -m venv .venv && . .venv/bin/activate"
+    assert made == "python3 -m venv .venv && . .venv/bin/activate"
     assert installed.startswith("pip install 'labelmill[demo")
     assert copied == "labelmill init"
     assert started.startswith("labelmill up")
