@@ -163,8 +163,9 @@ def test_status_tells_of_queues_workers_and_runs(terminal: Terminal) -> None:
     assert "worker1@" in shown
 
 
-def test_health_says_alive(terminal: Terminal) -> None:
-    done = terminal.run("health")
+@pytest.mark.parametrize("name", [[], ["--name", "worker1@%h"]], ids=["any", "named"])
+def test_health_says_alive(terminal: Terminal, name: list[str]) -> None:
+    done = terminal.run("health", *name)
     assert (done.returncode, done.stdout) == (0, "alive\n")
 
 

@@ -37,6 +37,7 @@ def test_the_histogram_of_labels_filters(results: Page) -> None:
     expect(results).to_have_url(re.compile("label=pear"))
     # It still shows what else there is; a second click takes the filter off again.
     expect(results.locator(".labels a")).to_have_count(3)
+    expect(pear).to_have_attribute("aria-current", "true")
     pear.click()
     expect(rows).to_have_count(50)
     results.go_back()

