@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from labelmill.cli.lines import print_line
 from labelmill.core.catalog import Catalog, ModelSpec
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.settings import BrokerSettings
 
+_stdout = Console()
 _stderr = Console(stderr=True)
 
 
@@ -59,9 +61,15 @@ def bench(
     inputs = sizing.read_data(spec, data, text_column, limit)
     with _stderr.status(f"measuring {name} …"):
         found = sizing.measure(name, spec, inputs, repeats, lambda line: _stderr.print(line))
-    print_line(report.as_table(name, found.measures))
+    headings, *rows = report.as_cells(found.measures)
+    table = Table(title=f"{name}: {report.CAPTION}")
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place in report.WORDS else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _stdout.print(table)
     for note in found.notes:
-        print_line(note)
+        _stdout.print(note, highlight=False)
     if json_file:
         found.write(json_file)
     if plot_file:

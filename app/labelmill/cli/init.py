@@ -64,6 +64,8 @@ def init(
             _copy_demo(*made[1:])
         models_file.write_text(_models(has_demo=has_demo))
     except OSError as error:
+        for path in made[1:]:  # the file comes last
+            shutil.rmtree(path, ignore_errors=True)
         why = error.strerror or error
         raise ConfigurationError(f"{folder} cannot be written: {why}") from error
     for path in made:

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parse = parser("python -m labelmill.bench", main.__doc__, repeats=3)
     parse.add_argument(
-        "parts", nargs="*", type=Part, metavar="PART",
+        "parts", nargs="*", type=_part, metavar="PART",
         help=f"what to measure, all by default: {', '.join(Part)}",
     )  # fmt: skip
     parse.add_argument(
@@ -95,7 +95,14 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--fsync", action=argparse.BooleanOptionalAction, default=False,
         help="let PostgreSQL wait for the disk at each commit",
     )  # fmt: skip
-    return parse.parse_args(arguments)
+    return parse.parse_intermixed_args(arguments)
+
+
+def _part(text: str) -> Part:
+    try:
+        return Part(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(Part)}") from None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ from labelmill.bench.console import RESULTS
 def parser(program: str, description: str | None, repeats: int) -> argparse.ArgumentParser:
     """A parser of ``--repeats``, ``--smoke`` and ``--results``, for more to be added."""
     parse = argparse.ArgumentParser(
-        program, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        program,
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
     parse.add_argument(
         "--repeats", type=count(), default=repeats, help="how often each side is measured"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from labelmill.bench.facts import facts
 
-_LEFT = (0, 2)  # columns of words; those of numbers are aligned to the right
+WORDS = (0, 2)  # columns that are aligned to the left; the others have numbers
+CAPTION = "median, and the least and the greatest of the repeats"
 
 
 @dataclass
@@ -116,10 +117,13 @@ class Report:
         path.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
 
-def as_table(title: str, measures: Sequence[Measure]) -> str:
-    """Medians with the least and the greatest; the ratio is the median of the repeats'."""
-    headings = ["measured", "Labelmill", "against", "theirs", "times as fast"]
+def as_cells(measures: Sequence[Measure]) -> list[list[str]]:
+    """The headings and a row a measure: medians with the least and the greatest.
+
+    The ratio is the median of the repeats'.
+    """
     goals = any(each.goal is not None for each in measures)
+    headings = ["measured", "Labelmill", "against", "theirs", "times as fast"]
     rows = [
         [
             f"{each.what} ({each.unit})",
@@ -131,17 +135,22 @@ def as_table(title: str, measures: Sequence[Measure]) -> str:
         ]
         for each in measures
     ]
-    table = [[*headings, *(["goal"] if goals else [])], *rows]
+    return [[*headings, *(["goal"] if goals else [])], *rows]
+
+
+def as_table(title: str, measures: Sequence[Measure]) -> str:
+    """The cells below each other, under a title."""
+    table = as_cells(measures)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if place in _LEFT else cell.rjust(width)
+            cell.ljust(width) if place in WORDS else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in table
     ]
     lines.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join([f"{title}: median, and the least and the greatest of the repeats", *lines])
+    return "\n".join([f"{title}: {CAPTION}", *lines])
 
 
 def _goal(measure: Measure) -> str:

@@ -28,7 +28,7 @@ def checked_url(url: str) -> str:
         ConfigurationError: it is not; the message does not repeat it, as it may hold a password.
     """
     try:
-        parse_url(url)
+        parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
         raise ConfigurationError(
             "LABELMILL_BROKER_URL cannot be read; write redis://:password@host:6379/0, or rediss://"

@@ -65,7 +65,9 @@ _HEAVY = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name in _HEAVY:
-        return getattr(import_module(_HEAVY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker it would say that there is every name
+
+    def __getattr__(name: str) -> object:
+        if name in _HEAVY:
+            return getattr(import_module(_HEAVY[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labelmill.bench import gpu, ray_data
-from labelmill.bench.__main__ import MODULES, Part, main
+from labelmill.bench.__main__ import MODULES, Part, _parsed, main
 from labelmill.bench.options import Options
 from labelmill.core.errors import ConfigurationError
 
@@ -40,7 +40,7 @@ def test_data_goes_to_the_parts_that_read_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["strangers"], "invalid Part value: 'strangers'"),
+        (["strangers"], "'strangers' is not one of queue, submit, texts,"),
         (["queue", "--repeats", "0"], "0 is not from 1 to"),
         (["queue", "--group-size", "1025"], "1025 is not from 1 to 1024"),
         (["queue", "--jobs", "many"], "invalid whole number value: 'many'"),
@@ -60,3 +60,8 @@ def test_the_gpu_s_part_wants_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigurationError, match="no CUDA device here"):
         gpu.main([])
+
+
+def test_parts_may_stand_on_both_sides_of_an_option(tmp_path: Path) -> None:
+    given = _parsed(["texts", "--results", str(tmp_path), "queue"])
+    assert given.parts == [Part.TEXTS, Part.QUEUE]
