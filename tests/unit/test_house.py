@@ -92,6 +92,8 @@ def test_every_room_has_its_floor() -> None:
     rooms = {f"labelmill.{name}" for name in ROOMS}
     assert {room for floor in floors for room in floor.split(" | ")} == rooms
     assert set(PYPROJECT["tool"]["importlinter"]["root_packages"]) == rooms
+    [terminal] = [each for each in CONTRACTS if "typer" in each.get("forbidden_modules", ())]
+    assert set(terminal["source_modules"]) == rooms - {"labelmill.cli"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/explanation/architecture.md"])

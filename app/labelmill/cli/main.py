@@ -189,7 +189,3 @@ def _exit_code(error: Exception) -> int:
     if isinstance(error, ServiceUnavailable):
         return EXIT_UNAVAILABLE
     return EXIT_FAILURE
-
-
-if __name__ == "__main__":
-    main()

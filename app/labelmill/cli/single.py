@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 from labelmill.cli import report
-from labelmill.client import Client
-from labelmill.client.client import ImageInput
+from labelmill.client import Client, ImageInput
 from labelmill.core.names import file_name
 from labelmill.core.result import Status
 from labelmill.core.settings import BrokerSettings

@@ -16,6 +16,7 @@ from labelmill.bulk.preview import Preview, input_of
 from labelmill.bulk.session import Session, Wanted
 from labelmill.bulk.target import kind_taken, warn_unserved
 from labelmill.cli.lines import print_json, print_line
+from labelmill.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
 from labelmill.cli.progress import ViewKind, view_of
 from labelmill.cli.single import submit_one
 from labelmill.core.errors import ConfigurationError
@@ -26,9 +27,7 @@ from labelmill.sources.columns import Wishes
 from labelmill.sources.opening import FORMATS, expand
 from labelmill.sources.plan import Plan, absolute
 
-EXIT_FAILED = 1
 EXIT_REJECTED = 4
-EXIT_INTERRUPTED = 130
 
 _LONGEST = 80  # characters of an input in a preview
 
@@ -197,7 +196,7 @@ def submit(
         session.interrupted()
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if wait and session.tally.failed:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(EXIT_FAILURE)
     if session.tally.rejected:
         raise typer.Exit(EXIT_REJECTED)
 

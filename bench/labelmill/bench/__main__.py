@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parse = parser("python -m labelmill.bench", main.__doc__, repeats=3)
+    parse = parser("python -m labelmill.bench", main.__doc__)
     parse.add_argument(
         "parts", nargs="*", type=_part, metavar="PART",
         help=f"what to measure, all by default: {', '.join(Part)}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from labelmill.bench.console import RESULTS
 
 
-def parser(program: str, description: str | None, repeats: int) -> argparse.ArgumentParser:
+def parser(program: str, description: str | None) -> argparse.ArgumentParser:
     """A parser of ``--repeats``, ``--smoke`` and ``--results``, for more to be added."""
     parse = argparse.ArgumentParser(
         program,
@@ -17,9 +17,7 @@ def parser(program: str, description: str | None, repeats: int) -> argparse.Argu
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    parse.add_argument(
-        "--repeats", type=count(), default=repeats, help="how often each side is measured"
-    )
+    parse.add_argument("--repeats", type=count(), default=3, help="how often each side is measured")
     parse.add_argument(
         "--smoke", action="store_true", help="tiny sizes, to see that it runs: no figure counts"
     )

@@ -122,9 +122,8 @@ def too_little_memory(on: Device, checkpoint: Path, texts: list[str], notes: lis
     if not on.is_cuda:
         notes.append("too little memory: not tried, there is no GPU")
         return
-    logging.getLogger("labelmill.engines.isolate").setLevel(
-        logging.ERROR
-    )  # it warns of each halving
+    # It warns of each halving.
+    logging.getLogger("labelmill.engines.isolate").setLevel(logging.ERROR)
     # One pass for all, so that there is something to halve.
     everything = replace(on, token_budget=vocabulary.MAX_LENGTH * len(texts))
     engine = models.load(everything.table("text", checkpoint))

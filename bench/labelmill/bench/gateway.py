@@ -126,14 +126,8 @@ def _stack(folder: Path, group_size: int) -> Iterator[tuple[Stack, int]]:
 @contextmanager
 def _peer(stack: Stack) -> Iterator[int]:
     port = free_port()
-    command = [
-        "uvicorn",
-        "labelmill.bench.gateway_peer:app",
-        "--port",
-        str(port),
-        "--log-level",
-        "error",
-    ]
+    app = "labelmill.bench.gateway_peer:app"
+    command = ["uvicorn", app, "--port", str(port), "--log-level", "error"]
     environment = os.environ | stack.settings
     with subprocess.Popen(
         [sys.executable, "-m", *command, "--no-access-log"], env=environment

@@ -98,7 +98,7 @@ def _checkpoints(folder: Path, *, smoke: bool) -> dict[str, Path]:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parse = parser("python -m labelmill.bench.gpu", main.__doc__, repeats=3)
+    parse = parser("python -m labelmill.bench.gpu", main.__doc__)
     parse.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu with --smoke")
     parse.add_argument("--group-size", type=count(1024), default=1024, help="jobs of a group")
     parse.add_argument(

@@ -47,9 +47,8 @@ def run(options: Options, log: Log) -> Report:
     codes = [code] * rounds
     alone = Measure("one bad job, the engine", "texts/s", "no bad job", _GOAL)
     whole = Measure("one bad job, the worker", "texts/s", "no bad job", _GOAL)
-    logging.getLogger("labelmill.engines.isolate").setLevel(
-        logging.ERROR
-    )  # it warns of each halving
+    # It warns of each halving.
+    logging.getLogger("labelmill.engines.isolate").setLevel(logging.ERROR)
     with (
         tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
         end_to_end() as ours,

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from labelmill.broker.announcement import STREAM, Announcement
-from labelmill.broker.connection import broker_errors
+from labelmill.broker.connection import broker_errors, checked_url
 from labelmill.broker.stream import entries_of
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,12 @@ class ConsumerGroup:
 
     Raises:
         BrokerUnavailable: from every method; Redis does not answer, or is full.
+        ConfigurationError: it is no URL of a Redis.
     """
 
     def __init__(self, broker_url: str, name: str) -> None:
         self._broker = redis.Redis.from_url(
-            broker_url,
+            checked_url(broker_url),
             socket_timeout=2 * _ANSWER_SECONDS,
             socket_connect_timeout=_ANSWER_SECONDS,
         )

@@ -8,7 +8,7 @@ from typing import Any, Self
 import redis
 
 from labelmill.broker.announcement import FIELD, STREAM, Announcement, decode
-from labelmill.broker.connection import broker_errors
+from labelmill.broker.connection import broker_errors, checked_url
 
 _ANSWER_SECONDS = 5
 _LONGEST_BLOCK_MS = 30_000
@@ -23,11 +23,14 @@ class Announcements:
 
     Parameters:
         broker_url: the Redis to read from.
+
+    Raises:
+        ConfigurationError: it is no URL of a Redis.
     """
 
     def __init__(self, broker_url: str) -> None:
         self._broker = redis.Redis.from_url(
-            broker_url,
+            checked_url(broker_url),
             socket_timeout=_LONGEST_BLOCK_MS / 1000 + _ANSWER_SECONDS,
             socket_connect_timeout=_ANSWER_SECONDS,
         )

@@ -1,1 +1,1 @@
-"""The core: what a job, a model, a result, a setting and an error is; it does nothing."""
+"""The core: what a job, a model, a result, a setting and an error is. No input, no output."""

@@ -43,20 +43,23 @@ class Preview:
 
 
 def preview(
-    seen: Preview,
+    source: str,
+    chosen: Chosen,
     blocks: Iterator[Block | None],
     reject: Rejects,
     tick: Callable[[Preview], None],
-) -> None:
+) -> Preview:
     """Read everything and send nothing.
 
     Parameters:
-        seen: is filled.
+        source: where the blocks come from, for people.
+        chosen: the columns that are read.
         tick: called after each block.
 
     Raises:
         SourceError: a source cannot be read.
     """
+    seen = Preview(source, chosen)
     images = ImageSettings()
     for block in blocks:
         if block is None:
@@ -69,6 +72,7 @@ def preview(
             seen.codes[rejected.reject.code] += max(1, rejected.reject.rows)
             reject(rejected)
         tick(seen)
+    return seen
 
 
 def uri_of(row: NewRow) -> str | None:

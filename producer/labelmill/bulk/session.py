@@ -131,10 +131,9 @@ class Session:
             tally.before, tally.rejected = seen.jobs, seen.rejected
             self._view.update(tally)
 
-        seen = Preview(plan.source, chosen)
         with self._rejects() as reject, self._view:
-            preview(seen, read_ahead(Blocks(maker, sources)), reject, tick)
-        return seen
+            blocks = read_ahead(Blocks(maker, sources))
+            return preview(plan.source, chosen, blocks, reject, tick)
 
     def interrupted(self) -> None:
         """Say how to go on."""

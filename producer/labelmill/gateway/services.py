@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from labelmill.broker.connection import checked_url
 from labelmill.broker.stream import Announcements
 from labelmill.client import Client
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
@@ -89,7 +90,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     file_threads = Threads("files", _THREADS, 6 * seconds, UploadStoreUnavailable)
     image_threads = Threads("images", _DECODERS, 6 * seconds, UploadStoreUnavailable)
     broker = redis.Redis.from_url(
-        settings.broker_url,
+        checked_url(settings.broker_url),
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
         retry=Retry(NoBackoff(), 0),

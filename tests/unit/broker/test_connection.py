@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from labelmill.broker.connection import checked_url, open_broker
+from labelmill.broker.group import ConsumerGroup
+from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.publisher import Publisher
+from labelmill.broker.stream import Announcements
 from labelmill.core.errors import ConfigurationError
 
 
@@ -13,7 +16,13 @@ from labelmill.core.errors import ConfigurationError
     "url", ["redis//oops", "amqp://me:secret@localhost/", "", "localhost:6379"]
 )
 def test_a_url_that_is_not_of_a_redis_is_refused(url: str) -> None:
-    for use in (open_broker, Publisher):
+    for use in (
+        open_broker,
+        Publisher,
+        Announcements,
+        Doorbell,
+        lambda url: ConsumerGroup(url, "g"),
+    ):
         with pytest.raises(
             ConfigurationError, match=r"^LABELMILL_BROKER_URL cannot be read; write"
         ) as told:

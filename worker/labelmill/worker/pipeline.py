@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import redis
 from celery.utils.log import get_logger
 
+from labelmill.broker.connection import checked_url
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
@@ -62,7 +63,7 @@ class Pipeline:
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
         self._broker = redis.Redis.from_url(
-            settings.broker_url,
+            checked_url(settings.broker_url),
             socket_timeout=_ANSWER_SECONDS,
             socket_connect_timeout=_ANSWER_SECONDS,
         )

@@ -16,6 +16,8 @@ from typing import Any
 
 import redis
 
+from labelmill.broker.connection import checked_url
+
 _PEEK_SECONDS = 30  # how long one blocking peek lasts; only bounds what a dead client leaves behind
 _ANSWER_SECONDS = 5  # a Redis that is silent for longer is taken to be away
 
@@ -25,12 +27,17 @@ class Doorbell:
 
     Parameters:
         url: the Redis to wait on.
+
+    Raises:
+        ConfigurationError: it is no URL of a Redis.
     """
 
     def __init__(self, url: str) -> None:
         # It only makes the connections: each belongs to a list, and most are waiting.
         self._pool = redis.ConnectionPool.from_url(
-            url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+            checked_url(url),
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
         )
         self._connections: dict[str, Any] = {}
         self._overdue: dict[str, float] = {}  # by list: when its pending peek should have ended
