@@ -202,7 +202,7 @@ CASES = cases()
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryOutcome:
     """What became of all cases, sent at once."""
 
     rows: Rows
@@ -212,7 +212,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveryOutcome]:
     folder = tmp_path_factory.mktemp("bad-input")
     save_checkpoints(folder)
     root = folder / "root"
@@ -248,7 +248,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
                 ids = [*CASES, *siblings]
                 wait_for(lambda: len(store.results_of(ids)) == len(ids), 60)
                 rows = store.results_of(ids)
-            yield Outcome(
+            yield DeliveryOutcome(
                 {name: rows[name] for name in CASES},
                 {name: rows[name] for name in siblings},
                 worker,
@@ -278,7 +278,7 @@ def save_checkpoints(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_gets_a_row_that_says_why(outcome: Outcome, name: str) -> None:
+def test_each_gets_a_row_that_says_why(outcome: DeliveryOutcome, name: str) -> None:
     row = outcome.rows[name]
 
     assert row.error_code == CASES[name].code
@@ -293,18 +293,18 @@ def test_each_gets_a_row_that_says_why(outcome: Outcome, name: str) -> None:
         assert row.scores is None
 
 
-def test_the_siblings_succeed(outcome: Outcome) -> None:
+def test_the_siblings_succeed(outcome: DeliveryOutcome) -> None:
     assert {row.status for row in outcome.siblings.values()} == {"succeeded"}
     assert max(row.group_size for row in outcome.siblings.values()) > 1
 
 
-def test_the_worker_lives_and_takes_no_more_memory(outcome: Outcome) -> None:
+def test_the_worker_lives_and_takes_no_more_memory(outcome: DeliveryOutcome) -> None:
     assert outcome.worker.process.poll() is None
     grown = psutil.Process(outcome.worker.pid).memory_info().rss - outcome.memory_before
     assert grown < 400 * MiB
 
 
-def test_no_payload_is_quoted(outcome: Outcome) -> None:
+def test_no_payload_is_quoted(outcome: DeliveryOutcome) -> None:
     said = outcome.worker.text() + "".join(row.error_message or "" for row in outcome.rows.values())
     assert "I am no picture" not in said
     assert UNSPEAKABLE not in said

@@ -18,16 +18,16 @@ from celery import Celery
 from redis import Redis
 
 from labelmill.broker import message
-from labelmill.broker.announcement import FIELD, STREAM, decode
+from labelmill.broker.events import FIELD, STREAM, decode
 from labelmill.broker.group import ConsumerGroup
 from labelmill.broker.heartbeat import heartbeat_key
-from labelmill.bulk.outbox import outbox_of
+from labelmill.bulk.checkpoint import run_publisher
 from labelmill.client import Client, ErrorCode, Status
 from labelmill.db import schema
 from labelmill.db.database import create_database_engine
 from labelmill.db.tokens import Tokens
 from labelmill.gateway.secrets import digest_of
-from labelmill.recovery import marks
+from labelmill.recovery import cursor
 from labelmill.worker.celery import app
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, Workers
@@ -205,13 +205,13 @@ def test_messages_are_what_they_were() -> None:
 def test_the_keys_in_redis_are_what_they_were(redis_url: str) -> None:
     """Old and new ones meet in one Redis while they are replaced one by one."""
     assert heartbeat_key("w1@test") == "labelmill:worker:w1@test"
-    assert marks._KEY == "labelmill:reconciler:marks"
+    assert cursor._KEY == "labelmill:reconciler:marks"
     with closing(ConsumerGroup(redis_url, "webhook")) as group:
         assert group.given_up_key == "labelmill:webhook:webhook:given-up"
-    with outbox_of(redis_url, "csv") as outbox:
-        assert outbox._key == "labelmill:run:csv:published"
-        assert outbox._key in LEFT["keys"]
-        assert outbox._lock.name == "labelmill:run:csv:lock"
+    with run_publisher(redis_url, "csv") as publisher:
+        assert publisher._key == "labelmill:run:csv:published"
+        assert publisher._key in LEFT["keys"]
+        assert publisher._lock.name == "labelmill:run:csv:lock"
 
 
 def test_names_that_others_use_are_what_they_were() -> None:

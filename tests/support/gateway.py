@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from labelmill.gateway.server import Server
+from labelmill.gateway.server import GatewayServer
 from labelmill.gateway.settings import GatewaySettings
 from tests.support.waiting import wait_for
 
@@ -43,7 +43,7 @@ def settings_for(folder: Path, redis_url: str, database_url: str, **more: Any) -
 @contextmanager
 def serving(settings: GatewaySettings, *, host: str = "127.0.0.1") -> Iterator[httpx.Client]:
     """A client of a gateway that serves as long as the block runs."""
-    server = Server(settings, host, 0)
+    server = GatewayServer(settings, host, 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

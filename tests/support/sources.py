@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from labelmill.sources.base import Format, Source
-from labelmill.sources.columns import Wishes, choose
-from labelmill.sources.opening import open_source
+from labelmill.sources.columns import ColumnOptions, choose
+from labelmill.sources.readers import open_source
 from labelmill.sources.rows import Reject, Row
 
 
@@ -41,4 +41,4 @@ def texts(path: Path | str, column: str = "text", **form: Any) -> list[Any]:
 def guessed(path: Path | str, **form: Any) -> str:
     """The column that is taken where the user names none."""
     source = opened(path, **form)
-    return choose(source.name, source.columns(), Wishes()).content
+    return choose(source.name, source.columns(), ColumnOptions()).content

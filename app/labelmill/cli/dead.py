@@ -16,7 +16,7 @@ from labelmill.cli.lines import print_json
 from labelmill.core.errors import ConfigurationError, JobError, LabelmillError
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
 from labelmill.db.store import Store
-from labelmill.recovery.dead import DeadLetter, DeadLetters
+from labelmill.recovery.dead_letters import DeadLetter, DeadLetters
 
 _stdout = Console()
 _stderr = Console(stderr=True)

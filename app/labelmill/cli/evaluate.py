@@ -22,7 +22,7 @@ from labelmill.export.canvas import Png, Svg
 from labelmill.export.confusion import Confusion, confusion, draw, shortened, size
 from labelmill.export.join import source_rows, with_results
 from labelmill.export.output import opened_output
-from labelmill.export.truth import Evaluation, evaluate, fields, tally
+from labelmill.export.truth import Evaluation, count_truths, evaluate, fields
 
 _stdout = Console()
 _stderr = Console(stderr=True)
@@ -88,7 +88,7 @@ def evaluate_run(
                 f"there is no column {truth!r}; there is {', '.join(map(repr, rows.columns))}"
             )
         found = with_results(rows, Records(store.engine), ResultFilter())
-        counted = tally(found, rows.columns.index(truth))
+        counted = count_truths(found, rows.columns.index(truth))
     judged = evaluate(counted, names)
     _warn(judged, counted.known)
     if kind is not None:

@@ -22,7 +22,7 @@ EXIT_UNAVAILABLE = 3
 EXIT_INTERRUPTED = 130
 
 
-class Place(NamedTuple):
+class CommandRef(NamedTuple):
     """Where a command or a group of them is, what the list says of it, and which extra it needs."""
 
     module: str
@@ -31,78 +31,80 @@ class Place(NamedTuple):
     extra: str = "cli"
 
 
-COMMANDS: Mapping[str, Place] = {
-    "demo": Place(
+COMMANDS: Mapping[str, CommandRef] = {
+    "demo": CommandRef(
         "labelmill.cli.demo",
         "demo",
         "Label a few hundred held-out texts and images, and show what came out.",
         "demo",
     ),
-    "init": Place(
+    "init": CommandRef(
         "labelmill.cli.init",
         "init",
         "Write a models.toml to begin with, and the demo's models and samples beside it.",
     ),
-    "up": Place(
+    "up": CommandRef(
         "labelmill.cli.up",
         "up",
         "Run Redis, a SQLite database, a worker, the reconciler and the gateway until Ctrl-C.",
     ),
-    "worker": Place(
+    "worker": CommandRef(
         "labelmill.cli.worker",
         "worker",
         "Run a worker: take groups of jobs, run the models, write the rows.",
         "worker",
     ),
-    "serve": Place("labelmill.cli.serve", "serve", "Serve the HTTP API and the page."),
-    "submit": Place(
+    "serve": CommandRef("labelmill.cli.serve", "serve", "Serve the HTTP API and the page."),
+    "submit": CommandRef(
         "labelmill.cli.submit",
         "submit",
         "Submit one job, or many from files, folders and streams of any size.",
     ),
-    "status": Place("labelmill.cli.status", "status", "Show queues, workers and the newest runs."),
-    "results": Place("labelmill.cli.results", "results", "Show or export results."),
-    "evaluate": Place(
+    "status": CommandRef(
+        "labelmill.cli.status", "status", "Show queues, workers and the newest runs."
+    ),
+    "results": CommandRef("labelmill.cli.results", "results", "Show or export results."),
+    "evaluate": CommandRef(
         "labelmill.cli.evaluate",
         "evaluate_run",
         "Hold a run's labels against the right ones: accuracy, precision, recall, F1, confusion.",
     ),
-    "webhook": Place(
+    "webhook": CommandRef(
         "labelmill.cli.webhook",
         "webhook",
         "POST finished jobs to LABELMILL_WEBHOOK_URL, signed with LABELMILL_WEBHOOK_SECRET.",
     ),
-    "health": Place(
+    "health": CommandRef(
         "labelmill.cli.health",
         "health",
         "Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.",
     ),
-    "reconcile": Place(
+    "reconcile": CommandRef(
         "labelmill.cli.reconcile",
         "reconcile",
         "Find the jobs that Redis has lost, and send each of them again.",
     ),
-    "bench": Place(
+    "bench": CommandRef(
         "labelmill.cli.bench",
         "bench",
         "Measure a model of models.toml here, against transformers.pipeline, and size its groups.",
     ),
-    "dead": Place(
+    "dead": CommandRef(
         "labelmill.cli.dead",
         "dead",
         "Dead letters: jobs that ended their worker each time.",
     ),
-    "token": Place(
+    "token": CommandRef(
         "labelmill.cli.token",
         "token",
         "Tokens of the gateway: who may submit and read.",
     ),
-    "db": Place("labelmill.cli.db", "app", "The results database and its version."),
+    "db": CommandRef("labelmill.cli.db", "app", "The results database and its version."),
 }
 
 
 # Any stands for the classes of click, of which newer versions of typer bring their own.
-class FrontDoor(TyperGroup):
+class LazyGroup(TyperGroup):
     """Imports a command when it is run: all together take seconds to import."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -152,7 +154,7 @@ def _typer(cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
     )
 
 
-app = _typer(FrontDoor)
+app = _typer(LazyGroup)
 
 
 @app.callback(invoke_without_command=True)

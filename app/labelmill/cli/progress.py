@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from labelmill.bulk.tally import Tally
+from labelmill.bulk.progress import SubmitProgress
 from labelmill.bulk.view import View
 
 _REDRAW_SECONDS = 0.25
@@ -42,9 +42,9 @@ class Bar(View):
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
-    def show(self, tally: Tally) -> None:
+    def show(self, progress: SubmitProgress) -> None:
         """Draw it again."""
-        self._live.update(_drawn(tally, self._console.width), refresh=True)
+        self._live.update(_drawn(progress, self._console.width), refresh=True)
 
     def say(self, message: str) -> None:
         """Above the bar."""
@@ -66,11 +66,11 @@ class Bar(View):
 class Lines(View):
     """In a pipe or a log file: a line every few seconds, with the time, without control codes."""
 
-    def show(self, tally: Tally) -> None:
+    def show(self, progress: SubmitProgress) -> None:
         """One line."""
-        part = tally.part
+        part = progress.part
         percent = "" if part is None else f" {part:4.0%}"
-        self.say(f"{time.strftime('%H:%M:%S')}{percent}  {', '.join(figures(tally))}")
+        self.say(f"{time.strftime('%H:%M:%S')}{percent}  {', '.join(figures(progress))}")
 
     def say(self, message: str) -> None:
         """On a line of its own."""
@@ -83,18 +83,18 @@ class JsonLines(View):
 
     every = _JSON_SECONDS
 
-    def show(self, tally: Tally) -> None:
+    def show(self, progress: SubmitProgress) -> None:
         """One object."""
-        eta, rate = tally.eta, tally.rate
+        eta, rate = progress.eta, progress.rate
         self._write(
             {
                 "event": "progress",
-                **tally.as_json(),
-                "phase": "submitting" if tally.sending else "waiting",
-                "part": None if tally.part is None else round(tally.part, 4),
+                **progress.as_json(),
+                "phase": "submitting" if progress.sending else "waiting",
+                "part": None if progress.part is None else round(progress.part, 4),
                 "rate": None if rate is None else round(rate, 1),
                 "eta_seconds": None if eta is None else round(eta, 1),
-                "waiting_for": tally.waiting_for,
+                "waiting_for": progress.waiting_for,
             }
         )
 
@@ -110,7 +110,7 @@ class JsonLines(View):
 class Silent(Lines):
     """Messages alone."""
 
-    def show(self, tally: Tally) -> None:
+    def show(self, progress: SubmitProgress) -> None:
         """Nothing."""
 
 
@@ -130,20 +130,20 @@ def view_of(kind: ViewKind) -> View:
             return Lines()
 
 
-def figures(tally: Tally) -> list[str]:
+def figures(progress: SubmitProgress) -> list[str]:
     """How far it is, in words."""
-    parts = [f"{tally.sent:,} sent"]
-    if tally.before:
-        parts.append(f"{tally.before:,} before")
-    if tally.rejected:
-        parts.append(f"{tally.rejected:,} rejected")
-    parts += [f"{tally.done:,} done", f"{tally.failed:,} failed"]
-    if tally.waiting_for:
-        return [*parts, f"waiting: {tally.waiting_for}"]
-    if tally.rate is not None:
-        parts.append(f"{tally.rate:,.0f}/s")
-    if tally.eta is not None:
-        parts.append(f"{duration(tally.eta)} left")
+    parts = [f"{progress.sent:,} sent"]
+    if progress.before:
+        parts.append(f"{progress.before:,} before")
+    if progress.rejected:
+        parts.append(f"{progress.rejected:,} rejected")
+    parts += [f"{progress.done:,} done", f"{progress.failed:,} failed"]
+    if progress.waiting_for:
+        return [*parts, f"waiting: {progress.waiting_for}"]
+    if progress.rate is not None:
+        parts.append(f"{progress.rate:,.0f}/s")
+    if progress.eta is not None:
+        parts.append(f"{duration(progress.eta)} left")
     return parts
 
 
@@ -158,18 +158,18 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _drawn(tally: Tally, width: int) -> RenderableType:
-    part = tally.part
+def _drawn(progress: SubmitProgress, width: int) -> RenderableType:
+    part = progress.part
     bar = ProgressBar(
         total=1.0 if part is not None else None,
         completed=part or 0.0,
         width=min(width, 60),
         pulse=part is None,
     )
-    what = "submitting" if tally.sending else "classifying"
+    what = "submitting" if progress.sending else "classifying"
     percent = "" if part is None else f" {part:.0%}"
     head = Text(f"{what}{percent}", "bold")
-    lines = [" · ".join(each for each in figures(tally) if not each.startswith("waiting: "))]
-    if tally.waiting_for:
-        lines.append(f"waiting: {tally.waiting_for}")
+    lines = [" · ".join(each for each in figures(progress) if not each.startswith("waiting: "))]
+    if progress.waiting_for:
+        lines.append(f"waiting: {progress.waiting_for}")
     return Group(head, bar, *(Text(each, no_wrap=True, overflow="ellipsis") for each in lines))

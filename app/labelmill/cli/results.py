@@ -23,8 +23,8 @@ from labelmill.export.output import Format, as_text, format_of, opened_output
 from labelmill.export.write import write_rows
 from labelmill.media.uploads import UploadStore
 from labelmill.sources.location import is_url
-from labelmill.sources.opening import STDIN
 from labelmill.sources.plan import Plan
+from labelmill.sources.readers import STDIN
 
 _stdout = Console()
 _stderr = Console(stderr=True)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from labelmill.bulk.preview import Preview, input_of
-from labelmill.bulk.session import Session, Wanted
+from labelmill.bulk.submit import SubmitOptions, SubmitRun
 from labelmill.bulk.target import kind_taken, warn_unserved
 from labelmill.cli.lines import print_json, print_line
 from labelmill.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
@@ -23,9 +23,9 @@ from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import MAX_TOP_K
 from labelmill.core.settings import BrokerSettings, ImageSettings
 from labelmill.sources.base import Format, Kind
-from labelmill.sources.columns import Wishes
-from labelmill.sources.opening import FORMATS, expand
+from labelmill.sources.columns import ColumnOptions
 from labelmill.sources.plan import Plan, absolute
+from labelmill.sources.readers import FORMATS, expand
 
 EXIT_REJECTED = 4
 
@@ -167,10 +167,10 @@ def submit(
             upload=upload,
             top_k=top_k,
         )
-    wanted = Wanted(
+    wanted = SubmitOptions(
         model=model,
         plan=plan,
-        wishes=Wishes(text=text_column, image=image_column, id=id_column, takes=takes),
+        columns=ColumnOptions(text=text_column, image=image_column, id=id_column, takes=takes),
         run=run,
         resume=resume,
         accept_changes=accept_changes,
@@ -182,22 +182,22 @@ def submit(
     # However it is ended, it says how to go on.
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt_once)
-    session = Session(wanted, view_of(progress), print_line)
+    submit_run = SubmitRun(wanted, view_of(progress), print_line)
     if dry_run:
-        seen = session.preview()
+        seen = submit_run.preview()
         if as_json:
             print_json(seen.as_json())
         else:
             _show_preview(seen, Console())
         return
     try:
-        session.run()
+        submit_run.run()
     except KeyboardInterrupt:
-        session.interrupted()
+        submit_run.interrupted()
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    if wait and session.tally.failed:
+    if wait and submit_run.progress.failed:
         raise typer.Exit(EXIT_FAILURE)
-    if session.tally.rejected:
+    if submit_run.progress.rejected:
         raise typer.Exit(EXIT_REJECTED)
 
 

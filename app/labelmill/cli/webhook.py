@@ -51,8 +51,8 @@ def webhook(
       labelmill webhook --since 2026-11-21T09:00:00Z
     """
     # urllib3 is an extra.
-    from labelmill.webhook.delivery import Outcome, Sender
-    from labelmill.webhook.webhook import Chosen, Webhook, finished_since
+    from labelmill.webhook.delivery import DeliveryOutcome, Sender
+    from labelmill.webhook.webhook import JobFilter, Webhook, finished_since
 
     settings = WebhookSettings()
     with closing(ConsumerGroup(settings.broker_url, group)) as readers:
@@ -68,7 +68,7 @@ def webhook(
         stop = Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        chosen = Chosen(frozenset(model or ()), frozenset(run or ()))
+        chosen = JobFilter(frozenset(model or ()), frozenset(run or ()))
         with closing(Sender(settings, stop)) as sender:
             if moment is None:
                 Webhook(readers, sender, chosen, stop).run()
@@ -77,7 +77,7 @@ def webhook(
             with Store.open(DatabaseSettings().database_url) as store:
                 for delivery in finished_since(Queries(store.engine), moment, chosen):
                     outcome, failure = sender.deliver(delivery)
-                    if outcome is not Outcome.DELIVERED:
+                    if outcome is not DeliveryOutcome.DELIVERED:
                         raise LabelmillError(f"{sent:,} jobs sent, then {outcome.value}: {failure}")
                     sent += len(delivery.jobs)
     typer.echo(f"{sent:,} jobs sent")

@@ -24,7 +24,7 @@ from labelmill.bench.report import Measure
 from labelmill.bench.tables import ModelTable, checkpoint_table
 from labelmill.bench.turns import take_turns, timed
 from labelmill.bench.utilisation import Utilisation
-from labelmill.engines.isolate import isolate
+from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.load import AnyEngine
 
 _LIMIT_BATCH, _LIMIT_LENGTH = 256, 64
@@ -123,7 +123,7 @@ def too_little_memory(on: Device, checkpoint: Path, texts: list[str], notes: lis
         notes.append("too little memory: not tried, there is no GPU")
         return
     # It warns of each halving.
-    logging.getLogger("labelmill.engines.isolate").setLevel(logging.ERROR)
+    logging.getLogger("labelmill.engines.bisect").setLevel(logging.ERROR)
     # One pass for all, so that there is something to halve.
     everything = replace(on, token_budget=vocabulary.MAX_LENGTH * len(texts))
     engine = models.load(everything.table("text", checkpoint))
@@ -136,7 +136,7 @@ def too_little_memory(on: Device, checkpoint: Path, texts: list[str], notes: lis
             allowed = torch.cuda.memory_reserved(on.name) + spare
             torch.cuda.set_per_process_memory_fraction(allowed / total, on.name)
             before = _out_of_memory_count(on)
-            answers = isolate(engine.forward, prepared)
+            answers = run_bisecting(engine.forward, prepared)
             if (times := _out_of_memory_count(on) - before) > 0:
                 models.all_done(answers)
                 notes.append(

@@ -15,7 +15,7 @@ from labelmill.bench import vocabulary
 from labelmill.core.errors import SourceError
 from labelmill.sources import images
 from labelmill.sources.base import Format
-from labelmill.sources.opening import open_source
+from labelmill.sources.readers import open_source
 from labelmill.sources.rows import Row
 
 #: The lengths of made-up texts, in tokens: log-normal with this mean and this spread of the

@@ -2,7 +2,7 @@
 
 Among 1,024 texts one has a token that the model has no embedding for. Its group raises, and is run
 again in parts until the job is found. Measured are the engine alone, its steps called through
-:func:`labelmill.engines.isolate.isolate` as the worker calls them, and the whole worker.
+:func:`labelmill.engines.bisect.run_bisecting` as the worker calls them, and the whole worker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from labelmill.bench.tables import checkpoint_table
 from labelmill.bench.turns import take_turns, timed
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
-from labelmill.engines.isolate import isolate
+from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.load import AnyEngine
 
 _GOAL = 0.95
@@ -48,7 +48,7 @@ def run(options: Options, log: Log) -> Report:
     alone = Measure("one bad job, the engine", "texts/s", "no bad job", _GOAL)
     whole = Measure("one bad job, the worker", "texts/s", "no bad job", _GOAL)
     # It warns of each halving.
-    logging.getLogger("labelmill.engines.isolate").setLevel(logging.ERROR)
+    logging.getLogger("labelmill.engines.bisect").setLevel(logging.ERROR)
     with (
         tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
         end_to_end() as ours,
@@ -120,7 +120,7 @@ def _groups(engine: AnyEngine, jobs: Sequence[Job]) -> list[Sequence[Job]]:
 
 def _failed(engine: AnyEngine, group: Sequence[Job]) -> list[str]:
     """Run one group as the stages do; the codes of those that failed."""
-    outputs = isolate(engine.forward, isolate(engine.prepare, group))
+    outputs = run_bisecting(engine.forward, run_bisecting(engine.prepare, group))
     done = [output for output in outputs if not isinstance(output, JobError)]
-    isolate(lambda some: engine.decode(some, [1] * len(some)), done)
+    run_bisecting(lambda some: engine.decode(some, [1] * len(some)), done)
     return [str(output.code) for output in outputs if isinstance(output, JobError)]

@@ -13,13 +13,13 @@ from typing import Any
 
 import redis
 
-from labelmill.broker.announcement import STREAM, Announcement
 from labelmill.broker.connection import broker_errors, checked_url
+from labelmill.broker.events import STREAM, JobFinished
 from labelmill.broker.stream import entries_of
 
 logger = logging.getLogger(__name__)
 
-Entry = tuple[str, list[Announcement]]
+Entry = tuple[str, list[JobFinished]]
 
 _ANSWER_SECONDS = 5
 _ENTRIES_A_TAKE = 16
@@ -94,7 +94,7 @@ class ConsumerGroup:
         with broker_errors():
             self._broker.xack(STREAM, self._name, *(entry_id for entry_id, _ in entries))
 
-    def give_up(self, jobs: Sequence[Announcement], reason: str) -> None:
+    def give_up(self, jobs: Sequence[JobFinished], reason: str) -> None:
         """Keep the ids of jobs that were not delivered, to be looked at and sent again."""
         value = json.dumps(
             {

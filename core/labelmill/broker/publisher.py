@@ -25,7 +25,7 @@ _COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it en
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CheckpointHash:
     """A hash in Redis that says what was published; it lives for ``lifetime`` seconds."""
 
     key: str
@@ -57,7 +57,9 @@ class Publisher:
             )
         )
 
-    def publish(self, publications: Sequence[Publication], note: Note | None = None) -> None:
+    def publish(
+        self, publications: Sequence[Publication], note: CheckpointHash | None = None
+    ) -> None:
         """Publish jobs, in their order.
 
         Parameters:

@@ -7,15 +7,15 @@ from typing import Any, Self
 
 import redis
 
-from labelmill.broker.announcement import FIELD, STREAM, Announcement, decode
 from labelmill.broker.connection import broker_errors, checked_url
+from labelmill.broker.events import FIELD, STREAM, JobFinished, decode
 
 _ANSWER_SECONDS = 5
 _LONGEST_BLOCK_MS = 30_000
 _GROUPS_A_READ = 100
 
 
-class Announcements:
+class EventStream:
     """Reads ``labelmill:finished``; each reader gets every announcement. Safe between threads.
 
     The stream keeps the newest groups, by default about 2,000 (LABELMILL_ANNOUNCEMENTS): who was
@@ -55,7 +55,7 @@ class Announcements:
             entries: Any = self._broker.xrange(STREAM, count=1)
         return entries[0][0].decode() if entries else None
 
-    def read(self, after: str, block_ms: int) -> list[tuple[str, list[Announcement]]]:
+    def read(self, after: str, block_ms: int) -> list[tuple[str, list[JobFinished]]]:
         """The entries after one, oldest first, at most some at a time; empty if none came in time.
 
         Parameters:
@@ -91,7 +91,7 @@ class Announcements:
 
 def entries_of(
     reply: list[tuple[bytes, dict[bytes, bytes]]],
-) -> list[tuple[str, list[Announcement]]]:
+) -> list[tuple[str, list[JobFinished]]]:
     """The entries of a stream as redis-py has them; what no worker wrote counts for nothing."""
     entries = []
     for entry_id, fields in reply:

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.ledger import JobRow, LedgerRow
 from labelmill.db.database import for_single_statements
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 from labelmill.db.rows import storable_jobs, storable_text
 from labelmill.db.tables import Job, Result
 

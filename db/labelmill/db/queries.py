@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 
 from labelmill.core.result import Status
 from labelmill.db.cursor import Cursor
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 from labelmill.db.filters import ResultFilter, by_columns, mentions
 from labelmill.db.rows import storable_text
 from labelmill.db.tables import Job, Result, Run, UTCDateTime

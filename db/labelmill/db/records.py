@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Engine, Select, Text, case, cast, func, select, type_coerce
 
 from labelmill.core.result import LabelScore, Status
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 from labelmill.db.filters import ResultFilter, by_columns, job_input, mentions
 from labelmill.db.rows import storable_text
 from labelmill.db.tables import Job, Result
@@ -54,7 +54,7 @@ class Record(NamedTuple):
     input: str | None
 
 
-class Outline(NamedTuple):
+class ResultOutline(NamedTuple):
     """The columns of a result that are counted."""
 
     id: str
@@ -100,16 +100,16 @@ class Records:
             found.update((record.id, record) for record in rows)
         return {each: found[key] for each in ids if (key := storable_text(each)) in found}
 
-    def outlines(self, wanted: ResultFilter) -> Iterator[Outline]:
+    def outlines(self, wanted: ResultFilter) -> Iterator[ResultOutline]:
         """All results that are wanted, in no order, to be counted."""
-        columns = [getattr(Result, name) for name in Outline._fields]
+        columns = [getattr(Result, name) for name in ResultOutline._fields]
         query = select(*columns).where(*by_columns(wanted))
         if wanted.text:
             query = query.outerjoin(Job, Job.id == Result.id)
             query = query.where(mentions(wanted.text, self._engine.dialect.name))
         with translated(self._engine), self._engine.connect() as connection:
             rows = connection.execution_options(yield_per=_ROWS_A_FETCH).execute(query)
-            yield from map(Outline._make, rows)
+            yield from map(ResultOutline._make, rows)
 
     def _query(self, wanted: ResultFilter) -> Select[*tuple[Any, ...]]:
         query = select(*_COLUMNS).outerjoin(Job, Job.id == Result.id).where(*by_columns(wanted))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from labelmill.core.json import JsonValue
 from labelmill.core.result import Status
 from labelmill.db.database import for_writing
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import storable_block, storable_name, storable_text
 from labelmill.db.tables import Job, Result, Run
@@ -37,7 +37,7 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierJob:
     """A job that the ledger had already."""
 
     run_id: str | None
@@ -121,12 +121,14 @@ class Runs:
                 update(_RUNS).where(_RUNS.c.id == storable_text(run_id)).values(values)
             )
 
-    def earlier(self, ids: Sequence[str]) -> dict[str, Earlier]:
+    def earlier(self, ids: Sequence[str]) -> dict[str, EarlierJob]:
         """To which run, and when, those of these jobs were submitted that the ledger has."""
         query = select(_JOBS.c.id, _JOBS.c.run_id, _JOBS.c.enqueued_at)
         query = query.where(_JOBS.c.id.in_([storable_text(each) for each in ids]))
         with self._reading() as session:
-            return {row.id: Earlier(row.run_id, row.enqueued_at) for row in session.execute(query)}
+            return {
+                row.id: EarlierJob(row.run_id, row.enqueued_at) for row in session.execute(query)
+            }
 
     def outcomes(self, ids: Sequence[str]) -> tuple[int, int]:
         """How many of these jobs have succeeded and have failed."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from labelmill.core.errors import SchemaOutOfDate
 from labelmill.db.database import create_database_engine, for_writing, shown
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 
 _ALEMBIC_INI = Path(__file__).parent / "migrations" / "alembic.ini"
 

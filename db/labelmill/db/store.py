@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from labelmill.core.ledger import JobRow
 from labelmill.core.result import ResultRow, Status
 from labelmill.db.database import create_database_engine, for_single_statements
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import storable_jobs, storable_name, storable_results, storable_text
 from labelmill.db.tables import Base, Job, Result, Run

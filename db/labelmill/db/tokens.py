@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from labelmill.db.database import for_writing
-from labelmill.db.failures import translated
+from labelmill.db.errors import translated
 from labelmill.db.rows import storable_text
 from labelmill.db.tables import Token
 

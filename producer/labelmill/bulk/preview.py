@@ -10,7 +10,7 @@ from labelmill.bulk.blocks import Block
 from labelmill.bulk.rejects import Rejects
 from labelmill.core.json import JsonValue
 from labelmill.core.settings import ImageSettings
-from labelmill.sources.columns import Chosen
+from labelmill.sources.columns import ColumnMapping
 from labelmill.sources.jobs import NewRow
 
 _SHOWN = 5
@@ -21,7 +21,7 @@ class Preview:
     """What would be sent: how many jobs, the first of them, and what could not be read."""
 
     source: str
-    chosen: Chosen
+    chosen: ColumnMapping
     jobs: int = 0
     rejected: int = 0
     outside: int = 0
@@ -44,7 +44,7 @@ class Preview:
 
 def preview(
     source: str,
-    chosen: Chosen,
+    chosen: ColumnMapping,
     blocks: Iterator[Block | None],
     reject: Rejects,
     tick: Callable[[Preview], None],

@@ -7,8 +7,8 @@ from dataclasses import replace
 from labelmill.core.errors import ConfigurationError
 from labelmill.db.runs import Runs
 from labelmill.db.tables import Run
-from labelmill.sources.opening import STDIN
 from labelmill.sources.plan import Plan
+from labelmill.sources.readers import STDIN
 
 
 def run_to_resume(runs: Runs, run: str | None, model: str | None, plan: Plan | None) -> Run:

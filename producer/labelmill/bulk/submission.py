@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
 from labelmill.broker.publication import Publication
-from labelmill.bulk.awaited import Awaited
+from labelmill.bulk.backpressure import Backpressure
 from labelmill.bulk.blocks import Block, Rejected
-from labelmill.bulk.outbox import Mark, Outbox
+from labelmill.bulk.checkpoint import RunCheckpoint, RunPublisher
 from labelmill.bulk.patience import PATIENCE_SECONDS, Patience
-from labelmill.bulk.pressure import Pressure
+from labelmill.bulk.pending import PendingJobs
+from labelmill.bulk.progress import SubmitProgress
 from labelmill.bulk.rejects import Rejects
-from labelmill.bulk.tally import Tally
 from labelmill.bulk.view import View
 from labelmill.db.ledger import Ledger
 from labelmill.db.runs import NewRun, Runs
@@ -32,17 +32,17 @@ class Submission:
     """Submits the blocks of one run, and follows its jobs.
 
     Parameters:
-        awaited: takes the ids of jobs that another run has submitted.
+        pending: takes the ids of jobs that another run has submitted.
     """
 
     run: NewRun
     store: Store
-    outbox: Outbox
-    pressure: Pressure
-    tally: Tally
+    publisher: RunPublisher
+    backpressure: Backpressure
+    progress: SubmitProgress
     view: View
     reject: Rejects
-    awaited: Awaited
+    pending: PendingJobs
 
     def __post_init__(self) -> None:
         self._runs = Runs(self.store.engine)
@@ -60,32 +60,32 @@ class Submission:
             DatabaseUnavailable: the database is; likewise.
             SourceError: a source cannot be read.
         """
-        found = self.outbox.mark()
+        found = self.publisher.mark()
         self._first = self._last = _later(found.at)
         for block in blocks:
             if block is not None:
                 self._submit_block(block, found)
-                self.tally.fraction = block.fraction
+                self.progress.fraction = block.fraction
             self._tick()
         self._count(now=True)
 
-    def _submit_block(self, block: Block, found: Mark) -> None:
+    def _submit_block(self, block: Block, found: RunCheckpoint) -> None:
         for rejected in block.rejected:
             self._reject(rejected)
         beyond = [row for row in block.rows if row.number > found.row]
-        self.tally.before += len(block.rows) - len(beyond)
+        self.progress.before += len(block.rows) - len(beyond)
         rows: dict[str, NewRow] = {}
         for row in beyond:
             if rows.setdefault(row.id, row) is not row:
                 self._reject_duplicate(row)
         if not rows:
             return
-        self.pressure.wait_for_room(len(rows), self._wait, self._patience)
+        self.backpressure.wait_for_room(len(rows), self._wait, self._patience)
         # Not before that: what waits in Redis is taken to be in the order of these times.
         self._last = moment = _later(self._last)
         payloads = {id: row.payload for id, row in rows.items()}
         added = self._patiently(lambda: self._runs.add_jobs(self.run, payloads, moment))
-        self.tally.submitted += len(added)
+        self.progress.submitted += len(added)
         queue = self.run.model
         publications = [
             Publication(queue, id, payload, moment)
@@ -96,16 +96,16 @@ class Submission:
             there = {id: row for id, row in rows.items() if id not in added}
             publications += self._recovered(there, found, moment)
             publications.sort(key=lambda each: rows[each.id].number)
-        self.tally.sent += self._publish(publications, Mark(block.last, moment))
+        self.progress.sent += self._publish(publications, RunCheckpoint(block.last, moment))
 
-    def _publish(self, publications: list[Publication], mark: Mark) -> int:
+    def _publish(self, publications: list[Publication], mark: RunCheckpoint) -> int:
         """Publish, once, however often Redis goes away meanwhile; return how many jobs."""
         left, sent_at, tried = publications, self._last, False
 
         def publish() -> int:
             nonlocal left, sent_at, tried
             if tried:
-                if self.outbox.mark() == mark:
+                if self.publisher.mark() == mark:
                     return len(left)
                 # As long as that took, the reconciler may have sent some.
                 moment = _later(sent_at)
@@ -118,13 +118,13 @@ class Submission:
                 ]
                 sent_at = moment
             tried = True
-            self.outbox.publish(left, mark)
+            self.publisher.publish(left, mark)
             return len(left)
 
         return self._patiently(publish)
 
     def _recovered(
-        self, there: dict[str, NewRow], found: Mark, moment: datetime
+        self, there: dict[str, NewRow], found: RunCheckpoint, moment: datetime
     ) -> list[Publication]:
         """Of jobs that the ledger had already, those that were never published."""
         earlier = self._patiently(lambda: self._runs.earlier(list(there)))
@@ -132,8 +132,8 @@ class Submission:
         for id, row in there.items():
             job = earlier.get(id)
             if job is None or job.run_id != self.run.id:
-                self.tally.before += 1
-                self.awaited.add(id)
+                self.progress.before += 1
+                self.pending.add(id)
             elif job.enqueued_at == moment:  # this very block, whose answer was lost
                 unsent.append(id)
             elif job.enqueued_at >= self._first:
@@ -141,34 +141,34 @@ class Submission:
             elif found.at is None or job.enqueued_at > found.at:
                 unsent.append(id)
             else:
-                self.tally.before += 1
+                self.progress.before += 1
         # Claimed as the reconciler does it: of the two, one sends a job.
         claimed = self._patiently(lambda: self._ledger.claim_unsent(unsent, moment))
         claimed.sort(key=itemgetter("id"))
-        self.tally.before += len(unsent) - len(claimed)
+        self.progress.before += len(unsent) - len(claimed)
         return [Publication.from_ledger(row, moment) for row in claimed]
 
     def follow(self) -> None:
-        """Return when every job of the run, and every one that is awaited, has its row.
+        """Return when every job of the run, and every one that is pending, has its row.
 
         Raises:
             DatabaseUnavailable: the database is away for too long.
         """
-        self.tally.sending = False
+        self.progress.sending = False
         while True:
-            others_done = self._patiently(lambda: self.awaited.look(self._runs))
+            others_done = self._patiently(lambda: self.pending.look(self._runs))
             if self._count(now=True) and others_done:
                 return
-            self.view.update(self.tally)
+            self.view.update(self.progress)
             time.sleep(min(self._pause / 8, 5.0))
 
     def finish(self) -> None:
         """Write down that all rows are sent."""
         now = datetime.now(UTC)
-        self._patiently(lambda: self._runs.finish(self.run.id, now, self.tally.rejected))
+        self._patiently(lambda: self._runs.finish(self.run.id, now, self.progress.rejected))
 
     def _reject(self, rejected: Rejected) -> None:
-        self.tally.rejected += max(1, rejected.reject.rows)
+        self.progress.rejected += max(1, rejected.reject.rows)
         self.reject(rejected)
 
     def _reject_duplicate(self, row: NewRow) -> None:
@@ -176,22 +176,22 @@ class Submission:
         self._reject(Rejected(self.run.source, Reject(row.row, row.line, Reason.DUPLICATE_ID, why)))
 
     def _wait(self, why: str | None) -> None:
-        told = self.tally.waiting_for is not None
-        self.tally.waiting_for = why
-        self._patiently(self.outbox.renew)
+        told = self.progress.waiting_for is not None
+        self.progress.waiting_for = why
+        self._patiently(self.publisher.renew)
         self._count()
-        self.view.update(self.tally, now=why is not None and not told)
+        self.view.update(self.progress, now=why is not None and not told)
 
     def _wait_for_service(self, why: str | None) -> None:
-        told = self.tally.waiting_for is not None
-        self.tally.waiting_for = why
-        self.view.update(self.tally, now=not told or why is None)
+        told = self.progress.waiting_for is not None
+        self.progress.waiting_for = why
+        self.view.update(self.progress, now=not told or why is None)
 
     def _tick(self) -> None:
-        self._patiently(self.outbox.renew)
-        self.tally.sent_rate.add(self.tally.sent + self.tally.before)
+        self._patiently(self.publisher.renew)
+        self.progress.sent_rate.add(self.progress.sent + self.progress.before)
         self._count()
-        self.view.update(self.tally)
+        self.view.update(self.progress)
 
     def _count(self, *, now: bool = False) -> bool:
         """Count the results, seldom enough to take little of the time; True if all are there."""
@@ -199,15 +199,15 @@ class Submission:
         if not now and start - self._counted < self._pause:
             return False
         found = self._patiently(lambda: self.store.run_progress(self.run.id))
-        progress = found or RunProgress(0, 0, 0)
-        tally, awaited = self.tally, self.awaited
-        tally.submitted = progress.submitted + awaited.count
-        tally.succeeded = progress.succeeded + awaited.succeeded
-        tally.failed = progress.failed + awaited.failed
-        tally.done_rate.add(tally.done)
+        counts = found or RunProgress(0, 0, 0)
+        progress, pending = self.progress, self.pending
+        progress.submitted = counts.submitted + pending.count
+        progress.succeeded = counts.succeeded + pending.succeeded
+        progress.failed = counts.failed + pending.failed
+        progress.done_rate.add(progress.done)
         self._counted = time.monotonic()
         self._pause = max(_COUNT_SECONDS, _COUNT_SHARE * (self._counted - start))
-        return progress.finished >= progress.submitted
+        return counts.finished >= counts.submitted
 
 
 def _later(moment: datetime | None) -> datetime:

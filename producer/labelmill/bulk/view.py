@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-from labelmill.bulk.tally import Tally
+from labelmill.bulk.progress import SubmitProgress
 
 
 class View(ABC):
-    """Shows a tally now and then, and messages at once."""
+    """Shows a progress now and then, and messages at once."""
 
     every: float = 5.0
     """Seconds between two looks."""
@@ -19,15 +19,15 @@ class View(ABC):
     def __init__(self) -> None:
         self._shown = time.monotonic()
 
-    def update(self, tally: Tally, *, now: bool = False) -> None:
+    def update(self, progress: SubmitProgress, *, now: bool = False) -> None:
         """Show how far it is, if it is time or ``now``."""
         moment = time.monotonic()
         if now or moment - self._shown >= self.every:
             self._shown = moment
-            self.show(tally)
+            self.show(progress)
 
     @abstractmethod
-    def show(self, tally: Tally) -> None:
+    def show(self, progress: SubmitProgress) -> None:
         """Show how far it is."""
 
     @abstractmethod

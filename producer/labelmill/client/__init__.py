@@ -31,7 +31,7 @@ from labelmill.core.result import LabelScore, Status
 
 if TYPE_CHECKING:
     from labelmill.client.backend import ResultBackend as ResultBackend
-    from labelmill.client.joined import Transaction
+    from labelmill.client.transactions import Transaction
     from labelmill.db.store import RunProgress
     from labelmill.db.tables import Result
 
@@ -61,7 +61,7 @@ _HEAVY = {
     "Result": "labelmill.db.tables",
     "ResultBackend": "labelmill.client.backend",
     "RunProgress": "labelmill.db.store",
-    "Transaction": "labelmill.client.joined",
+    "Transaction": "labelmill.client.transactions",
 }
 
 

@@ -21,7 +21,7 @@ from labelmill.core.job import Job, check_id, parse_job
 from labelmill.core.ledger import JobRow
 
 if TYPE_CHECKING:
-    from labelmill.client.joined import Transaction
+    from labelmill.client.transactions import Transaction
     from labelmill.db.store import RunProgress
     from labelmill.db.tables import Result
 
@@ -81,7 +81,7 @@ class Client:
         # redis and SQLAlchemy are most of what the client takes to import. They come with the first
         # client, and not to those that import an app for another reason than to submit.
         from labelmill.broker.publisher import Publisher
-        from labelmill.client.joined import JoinedTransactions
+        from labelmill.client.transactions import TransactionalEnqueue
         from labelmill.core.settings import BrokerSettings, DatabaseSettings
         from labelmill.db.ledger import Ledger
         from labelmill.db.store import Store
@@ -89,7 +89,7 @@ class Client:
         self._publisher = Publisher(broker_url or BrokerSettings().broker_url)
         self._store = Store.open(database_url or DatabaseSettings().database_url)
         self._ledger = Ledger(self._store.engine)
-        self._joined = JoinedTransactions(self.publish)
+        self._joined = TransactionalEnqueue(self.publish)
 
     def submit_text(
         self,
@@ -252,7 +252,7 @@ class Client:
             ConfigurationError: the transaction is not of SQLite or PostgreSQL.
             DatabaseUnavailable: the database is away.
         """
-        from labelmill.client.joined import write_job
+        from labelmill.client.transactions import write_job
 
         new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
         publication = _publication(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from labelmill.db.records import Outline
+from labelmill.db.records import ResultOutline
 
 SCORE_BINS = 20
 _SAMPLED_LABELS = 200
@@ -65,7 +65,7 @@ class Digest:
     failures: dict[str, Few] = field(default_factory=dict)
     models: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
 
-    def add(self, result: Outline) -> None:
+    def add(self, result: ResultOutline) -> None:
         """Take another result into account."""
         # By chance, but the same each time: by the hash of the id.
         chance = zlib.crc32(result.id.encode())
@@ -92,7 +92,7 @@ class Digest:
         samples.chance.add(chance, result.id)
 
 
-def digest(results: Iterable[Outline], samples_each: int) -> Digest:
+def digest(results: Iterable[ResultOutline], samples_each: int) -> Digest:
     """The digest of all results, with so many samples of each kind."""
     total = Digest(samples_each)
     for result in results:

@@ -16,8 +16,8 @@ from labelmill.export.columns import JOINED_RESULT_COLUMNS, Export, distinct_nam
 from labelmill.sources.base import Format, Source
 from labelmill.sources.ids import row_id
 from labelmill.sources.jobs import JobMaker
-from labelmill.sources.opening import STDIN, expand, open_source
 from labelmill.sources.plan import Plan
+from labelmill.sources.readers import STDIN, expand, open_source
 from labelmill.sources.rows import Reject, Row
 
 _LOOKED_UP = 1000  # rows at a time

@@ -19,7 +19,7 @@ _BINS = 20
 
 
 @dataclass(slots=True)
-class Tally:
+class TruthCounts:
     """Rows counted.
 
     Attributes:
@@ -38,7 +38,7 @@ class Tally:
     known: set[str] = field(default_factory=set)
 
 
-def tally(rows: Iterable[tuple[SourceRow, Record | None]], truth_place: int) -> Tally:
+def count_truths(rows: Iterable[tuple[SourceRow, Record | None]], truth_place: int) -> TruthCounts:
     """Count the rows.
 
     Parameters:
@@ -47,7 +47,7 @@ def tally(rows: Iterable[tuple[SourceRow, Record | None]], truth_place: int) -> 
     Raises:
         ConfigurationError: the column has more than ``MAX_TRUTHS`` different values.
     """
-    counted = Tally()
+    counted = TruthCounts()
     truths: set[str] = set()
     for row, record in rows:
         value = row.values[truth_place]
@@ -109,7 +109,7 @@ class Evaluation:
     unknown: dict[str, int]
 
 
-def evaluate(counted: Tally, names: Mapping[str, str]) -> Evaluation:
+def evaluate(counted: TruthCounts, names: Mapping[str, str]) -> Evaluation:
     """Judge what was counted.
 
     Parameters:

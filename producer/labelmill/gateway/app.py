@@ -13,8 +13,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from labelmill.gateway import contract, problems
-from labelmill.gateway.api import dead, events, jobs, models, probes, results, runs, submitting
+from labelmill.gateway import openapi, problems
+from labelmill.gateway.api import dead, events, jobs, models, probes, results, runs, submit
 from labelmill.gateway.headers import SecurityHeaders
 from labelmill.gateway.services import opened
 from labelmill.gateway.settings import GatewaySettings
@@ -32,7 +32,7 @@ class Gateway(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = contract.complete(super().openapi())
+            self.openapi_schema = openapi.complete(super().openapi())
         return self.openapi_schema
 
 
@@ -62,7 +62,7 @@ def create_app(settings: GatewaySettings, *, is_open: bool) -> Gateway:
         redoc_url=None,
     )
     problems.install(app)
-    for part in (submitting, jobs, results, runs, models, dead, events, probes):
+    for part in (submit, jobs, results, runs, models, dead, events, probes):
         app.include_router(part.router)
     _add_page(app)
     return app

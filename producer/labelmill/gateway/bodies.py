@@ -26,7 +26,7 @@ _BESIDE_THE_LOOP = 64 * 1024  # a larger body would hold up the others while it 
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadedFiles:
     """Files of one request, for one model."""
 
     fields: dict[str, str]
@@ -113,7 +113,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 @asynccontextmanager
-async def read_upload(request: Request, limit: int) -> AsyncIterator[Upload]:
+async def read_upload(request: Request, limit: int) -> AsyncIterator[UploadedFiles]:
     """The fields and files of a multipart request, as long as the block runs.
 
     Raises:
@@ -161,7 +161,7 @@ class _Parser(MultiPartParser):
             file.close()
 
 
-def _upload(form: FormData) -> Upload:
+def _upload(form: FormData) -> UploadedFiles:
     fields: dict[str, str] = {}
     files = []
     for name, value in form.multi_items():
@@ -171,7 +171,7 @@ def _upload(form: FormData) -> Upload:
             raise Problem(422, "invalid_request", "a field was given twice")
         else:
             fields[name] = value
-    return Upload(fields, files)
+    return UploadedFiles(fields, files)
 
 
 async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:

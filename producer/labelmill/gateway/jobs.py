@@ -11,9 +11,9 @@ from labelmill.core.json import JsonValue
 from labelmill.core.result import Status
 from labelmill.db import tables
 from labelmill.db.store import Store
-from labelmill.gateway.answers import Fault, ImageInput, Inline, Job, Outcome, Score, TextInput, Uri
+from labelmill.gateway.executors import Executor
 from labelmill.gateway.queues import Queues
-from labelmill.gateway.threads import Threads
+from labelmill.gateway.schemas import Fault, ImageInput, Inline, Job, Outcome, Score, TextInput, Uri
 from labelmill.media.uploads import is_upload
 
 
@@ -36,14 +36,14 @@ class Jobs:
         DatabaseUnavailable: the database is away.
     """
 
-    def __init__(self, store: Store, threads: Threads, queues: Queues) -> None:
+    def __init__(self, store: Store, executor: Executor, queues: Queues) -> None:
         self._store = store
-        self._threads = threads
+        self._executor = executor
         self._queues = queues
 
     async def find(self, job_id: str) -> Job | None:
         """The job of that id, or None."""
-        result, job = await self._threads.run(self._rows, job_id)
+        result, job = await self._executor.run(self._rows, job_id)
         if result is not None:
             return finished(result, job)
         if job is None:
@@ -54,17 +54,17 @@ class Jobs:
         """The jobs of these rows."""
         if not results:
             return []
-        known = await self._threads.run(self._store.jobs_of, [each.id for each in results])
+        known = await self._executor.run(self._store.jobs_of, [each.id for each in results])
         return [finished(each, known.get(each.id)) for each in results]
 
     async def finished(self, ids: Sequence[str]) -> dict[str, Job]:
         """Those of these jobs that have their rows."""
-        rows = await self._threads.run(self._store.results_of, ids)
+        rows = await self._executor.run(self._store.results_of, ids)
         return {job.id: job for job in await self.of(list(rows.values()))}
 
     async def payload(self, job_id: str) -> dict[str, JsonValue] | None:
         """What a job of the ledger asks for."""
-        job = await self._threads.run(self._store.job, job_id)
+        job = await self._executor.run(self._store.job, job_id)
         return job.payload if job is not None else None
 
     def _rows(self, job_id: str) -> tuple[tables.Result | None, tables.Job | None]:

@@ -9,19 +9,19 @@ from typing import NamedTuple
 import redis
 
 from labelmill.broker.heartbeat import Heartbeat, heartbeats
+from labelmill.broker.inspect import QueueInspector
 from labelmill.broker.queues import QueueDepth, queue_depths
-from labelmill.broker.whereabouts import Lookout
 from labelmill.core.catalog import Catalog
-from labelmill.gateway.answers import Model
-from labelmill.gateway.fresh import Fresh
+from labelmill.gateway.cache import Cached
+from labelmill.gateway.executors import Executor
 from labelmill.gateway.problems import try_again
-from labelmill.gateway.threads import Threads
+from labelmill.gateway.schemas import Model
 
 _FRESH_SECONDS = 0.5
 _ZERO = timedelta()
 
 
-class Glance(NamedTuple):
+class QueueOverview(NamedTuple):
     """All queues at one moment; ``oldest`` has, by queue, how long its oldest job has waited."""
 
     depths: dict[str, QueueDepth]
@@ -47,23 +47,23 @@ class Queues:
     def __init__(
         self,
         broker: redis.Redis,
-        threads: Threads,
+        executor: Executor,
         catalog: Callable[[], Catalog],
         max_waiting: int,
     ) -> None:
         self._broker = broker
-        self._threads = threads
+        self._executor = executor
         self._catalog = catalog
         self._max_waiting = max_waiting
-        self._lookout = Lookout(broker)
-        self._glance = Fresh(self._look, _FRESH_SECONDS)
-        self._depths = Fresh(self._count, _FRESH_SECONDS)
-        self._leased: dict[str, Fresh[frozenset[str]]] = {}
+        self._inspector = QueueInspector(broker)
+        self._overview = Cached(self._look, _FRESH_SECONDS)
+        self._depths = Cached(self._count, _FRESH_SECONDS)
+        self._leased: dict[str, Cached[frozenset[str]]] = {}
         self._taken: dict[str, int] = {}
 
-    async def glance(self) -> Glance:
+    async def overview(self) -> QueueOverview:
         """All queues."""
-        return await self._glance.get()
+        return await self._overview.get()
 
     async def take_room(self, queue: str, jobs: int) -> None:
         """Count jobs that are about to be submitted.
@@ -87,38 +87,38 @@ class Queues:
         """The jobs of a queue that are in some worker's hands."""
 
         async def look() -> frozenset[str]:
-            seen = await self._threads.run(self._lookout.look, queue, leased=True)
+            seen = await self._executor.run(self._inspector.snapshot, queue, leased=True)
             return seen.leased
 
-        return await self._leased.setdefault(queue, Fresh(look, _FRESH_SECONDS)).get()
+        return await self._leased.setdefault(queue, Cached(look, _FRESH_SECONDS)).get()
 
     async def _count(self) -> dict[str, QueueDepth]:
-        depths = await self._threads.run(queue_depths, self._broker, list(self._catalog()))
+        depths = await self._executor.run(queue_depths, self._broker, list(self._catalog()))
         self._taken.clear()
         return depths
 
-    async def _look(self) -> Glance:
-        return await self._threads.run(self._look_now, list(self._catalog()))
+    async def _look(self) -> QueueOverview:
+        return await self._executor.run(self._look_now, list(self._catalog()))
 
-    def _look_now(self, names: list[str]) -> Glance:
+    def _look_now(self, names: list[str]) -> QueueOverview:
         depths = queue_depths(self._broker, names)
         oldest = {name: self._oldest(name) for name in names if depths[name]["waiting"]}
-        return Glance(depths, heartbeats(self._broker), oldest)
+        return QueueOverview(depths, heartbeats(self._broker), oldest)
 
     def _oldest(self, queue: str) -> float | None:
-        seen = self._lookout.look(queue, leased=False)
+        seen = self._inspector.snapshot(queue, leased=False)
         known = [since for since in seen.waiting_since.values() if since is not None]
         if not known:
             return None
         return max(seen.moment - min(known), _ZERO).total_seconds()
 
 
-def models(catalog: Catalog, glance: Glance | None) -> list[Model]:
-    """The models with their queues; what only Redis knows is None without a glance."""
+def models(catalog: Catalog, overview: QueueOverview | None) -> list[Model]:
+    """The models with their queues; what only Redis knows is None without a overview."""
     described = []
     for name, spec in catalog.items():
-        depth = glance.depths.get(name) if glance else None
-        serving = [beat for beat in glance.beats if name in beat["models"]] if glance else None
+        depth = overview.depths.get(name) if overview else None
+        serving = [beat for beat in overview.beats if name in beat["models"]] if overview else None
         described.append(
             Model(
                 name=name,
@@ -132,7 +132,7 @@ def models(catalog: Catalog, glance: Glance | None) -> list[Model]:
                 dead=depth and depth["dead"],
                 served=None if serving is None else bool(serving),
                 workers=None if serving is None else len(serving),
-                oldest_seconds=glance.oldest.get(name) if glance else None,
+                oldest_seconds=overview.oldest.get(name) if overview else None,
             )
         )
     return described

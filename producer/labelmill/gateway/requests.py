@@ -68,7 +68,7 @@ class OneJob(JobIn):
     model_config = _IN | ConfigDict(json_schema_extra={"examples": [ONE_EXAMPLE]})
 
     model: str = Field(description="The model's name, which is its queue.")
-    run: Id | None = Field(None, description="Marks the job, to find it with others.")
+    run: Id | None = Field(None, description="SweepCursor the job, to find it with others.")
     priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, strict=True)] = Field(
         0, description="0 is the most urgent."
     )

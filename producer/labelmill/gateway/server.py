@@ -9,16 +9,16 @@ from socket import socket
 import uvicorn
 
 from labelmill.core.catalog import Catalog
-from labelmill.gateway.access import is_loopback
 from labelmill.gateway.app import create_app
 from labelmill.gateway.connections import Connection
+from labelmill.gateway.dependencies import is_loopback
 from labelmill.gateway.settings import GatewaySettings
 
 _DRAIN_SECONDS = 10
 _MOST_CONNECTIONS = 2000
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """The gateway on an address.
 
     Parameters:
@@ -68,7 +68,7 @@ def run(host: str, port: int) -> None:
     settings = GatewaySettings()
     # The server would tell of it by a traceback.
     Catalog.load(settings.models_file)
-    Server(settings, host, port).run()
+    GatewayServer(settings, host, port).run()
     # A thread whose Redis or database is frozen may never return, and Python would wait for it.
     logging.shutdown()
     os._exit(0)

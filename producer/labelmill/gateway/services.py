@@ -13,26 +13,26 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from labelmill.broker.connection import checked_url
-from labelmill.broker.stream import Announcements
+from labelmill.broker.stream import EventStream
 from labelmill.client import Client
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
 from labelmill.db.queries import Queries
 from labelmill.db.store import Store
 from labelmill.db.tables import Run
 from labelmill.db.tokens import Tokens
-from labelmill.gateway.bearers import Bearers
-from labelmill.gateway.fresh import Fresh
-from labelmill.gateway.intake import Intake
+from labelmill.gateway.auth import Authenticator
+from labelmill.gateway.cache import Cached
+from labelmill.gateway.executors import Executor
 from labelmill.gateway.jobs import Jobs
 from labelmill.gateway.models import Models
 from labelmill.gateway.queues import Queues
-from labelmill.gateway.rates import Rates
+from labelmill.gateway.rate_limit import RateLimiter
 from labelmill.gateway.settings import GatewaySettings
 from labelmill.gateway.summaries import Summaries
-from labelmill.gateway.threads import Threads
 from labelmill.gateway.watcher import Watcher
+from labelmill.gateway.write_batcher import WriteBatcher
 from labelmill.media.uploads import UploadStore
-from labelmill.recovery.dead import DeadLetters
+from labelmill.recovery.dead_letters import DeadLetters
 
 _THREADS = 8
 _DECODERS = 2  # an image of the most pixels takes some hundred MB while it is made small
@@ -51,23 +51,23 @@ class Services:
     settings: GatewaySettings
     is_open: bool
     models: Models
-    bearers: Bearers
-    rates: Rates
+    authenticator: Authenticator
+    rates: RateLimiter
     broker: redis.Redis
     store: Store
     queries: Queries
     dead: DeadLetters
     uploads: UploadStore
-    redis_threads: Threads
-    database_threads: Threads
-    file_threads: Threads
-    image_threads: Threads
+    redis_executor: Executor
+    database_executor: Executor
+    file_executor: Executor
+    image_executor: Executor
     queues: Queues
     jobs: Jobs
-    intake: Intake
+    write_batcher: WriteBatcher
     watcher: Watcher
     summaries: Summaries
-    newest_run: Fresh[list[Run]]
+    newest_run: Cached[list[Run]]
 
 
 @asynccontextmanager
@@ -83,31 +83,31 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     seconds = settings.answer_seconds
     models = Models(settings.models_file)
     uploads = UploadStore.open(settings.upload_store)
-    redis_threads = Threads("redis", _THREADS, seconds, BrokerUnavailable)
-    database_threads = Threads("database", _THREADS, seconds, DatabaseUnavailable)
-    listening = Threads("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
-    counting = Threads("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable)
-    file_threads = Threads("files", _THREADS, 6 * seconds, UploadStoreUnavailable)
-    image_threads = Threads("images", _DECODERS, 6 * seconds, UploadStoreUnavailable)
+    redis_executor = Executor("redis", _THREADS, seconds, BrokerUnavailable)
+    database_executor = Executor("database", _THREADS, seconds, DatabaseUnavailable)
+    listening = Executor("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
+    counting = Executor("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable)
+    file_executor = Executor("files", _THREADS, 6 * seconds, UploadStoreUnavailable)
+    image_executor = Executor("images", _DECODERS, 6 * seconds, UploadStoreUnavailable)
     broker = redis.Redis.from_url(
         checked_url(settings.broker_url),
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
         retry=Retry(NoBackoff(), 0),
     )
-    queues = Queues(broker, redis_threads, models.catalog, settings.max_waiting)
-    rates = Rates(settings, redis_threads)
+    queues = Queues(broker, redis_executor, models.catalog, settings.max_waiting)
+    rates = RateLimiter(settings, redis_executor)
     with (
         broker,
-        Announcements(settings.broker_url) as announcements,
+        EventStream(settings.broker_url) as announcements,
         Store.open(settings.database_url) as store,
         Client(settings.broker_url, settings.database_url) as client,
     ):
-        jobs = Jobs(store, database_threads, queues)
+        jobs = Jobs(store, database_executor, queues)
         queries = Queries(store.engine)
-        intake = Intake(client, store, seconds, _PENDING_JOBS)
+        write_batcher = WriteBatcher(client, store, seconds, _PENDING_JOBS)
         watcher = Watcher(
-            announcements, listening, jobs, queries, database_threads, settings.max_event_streams
+            announcements, listening, jobs, queries, database_executor, settings.max_event_streams
         )
         watcher.start()
         try:
@@ -115,35 +115,35 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 settings=settings,
                 is_open=is_open,
                 models=models,
-                bearers=Bearers(Tokens(store.engine), database_threads),
+                authenticator=Authenticator(Tokens(store.engine), database_executor),
                 rates=rates,
                 broker=broker,
                 store=store,
                 queries=queries,
                 dead=DeadLetters(broker, store),
                 uploads=uploads,
-                redis_threads=redis_threads,
-                database_threads=database_threads,
-                file_threads=file_threads,
-                image_threads=image_threads,
+                redis_executor=redis_executor,
+                database_executor=database_executor,
+                file_executor=file_executor,
+                image_executor=image_executor,
                 queues=queues,
                 jobs=jobs,
-                intake=intake,
+                write_batcher=write_batcher,
                 watcher=watcher,
                 summaries=Summaries(queries, counting, seconds),
                 # The cheapest way to ask whether the database answers and has its tables.
-                newest_run=Fresh(lambda: database_threads.run(store.runs, 1), _FRESH_SECONDS),
+                newest_run=Cached(lambda: database_executor.run(store.runs, 1), _FRESH_SECONDS),
             )
         finally:
             await watcher.close()
-            await intake.close()
+            await write_batcher.close()
             for threads in (
-                redis_threads,
-                database_threads,
+                redis_executor,
+                database_executor,
                 listening,
                 counting,
-                file_threads,
-                image_threads,
+                file_executor,
+                image_executor,
             ):
                 threads.close()
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from labelmill.gateway.answers import Job
+from labelmill.gateway.schemas import Job
 
 KEEP_ALIVE_SECONDS = 15
 _MOST_EVENTS = 1000  # that wait for a reader who is slow; then it is told how many it missed

@@ -12,12 +12,12 @@ from labelmill.client.client import ledger_row
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.ids import new_id
 from labelmill.core.job import check_id, parse_job
-from labelmill.gateway.answers import Accepted, AcceptedRun, Fault, Refused, Taken
+from labelmill.gateway.idempotency import is_same
 from labelmill.gateway.jobs import job_url
 from labelmill.gateway.models import Models
 from labelmill.gateway.problems import Problem, of_job
 from labelmill.gateway.requests import MAX_JOBS, JobIn, ManyJobs, OneJob
-from labelmill.gateway.sameness import is_same
+from labelmill.gateway.schemas import Accepted, AcceptedRun, Fault, Refused, Taken
 from labelmill.gateway.services import Services
 
 _NAMESPACE = uuid.UUID("f0b1c9c2-6f0e-4f3f-9f5e-5d0c0c7a3f11")
@@ -64,7 +64,7 @@ async def submit_one(services: Services, ids: Ids, asked: OneJob) -> Accepted:
         expires=asked.expires,
     )
     await services.queues.take_room(asked.model, 1)
-    [accepted] = await services.intake.submit([publication])
+    [accepted] = await services.write_batcher.submit([publication])
     if not accepted:
         raise _conflict(derived=ids.are_derived and asked.id is None)
     return Accepted(id=publication.id, url=job_url(publication.id))
@@ -94,7 +94,7 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
         beyond = [ids.of(str(number)) for number in range(len(asked.jobs), MAX_JOBS)]
         await _check_repeated(services, derived, beyond)
     await services.queues.take_room(asked.model, len(publications))
-    accepted = iter(await services.intake.submit(publications))
+    accepted = iter(await services.write_batcher.submit(publications))
     return AcceptedRun(
         run=run,
         jobs=[
@@ -119,7 +119,7 @@ async def _check_repeated(
         Problem: it did.
     """
     ids = [each.id for each in publications]
-    known = await services.database_threads.run(services.store.jobs_of, [*ids, *beyond])
+    known = await services.database_executor.run(services.store.jobs_of, [*ids, *beyond])
     if known and (
         set(known) != set(ids)
         or not all(is_same(ledger_row(each), known[each.id]) for each in publications)

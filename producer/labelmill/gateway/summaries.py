@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from labelmill.core.result import Status
 from labelmill.db.queries import Queries, ResultFilter, Summary
-from labelmill.gateway.fresh import Fresh
+from labelmill.gateway.cache import Cached
+from labelmill.gateway.executors import Executor
 from labelmill.gateway.problems import try_again
-from labelmill.gateway.threads import Threads
 
 _FRESH_SECONDS = 2.0
 _FRESH_TIMES = 5.0
@@ -27,12 +27,12 @@ class Summaries:
         patience: how long a caller waits, in seconds, before an older summary has to do.
     """
 
-    def __init__(self, queries: Queries, threads: Threads, patience: float) -> None:
+    def __init__(self, queries: Queries, executor: Executor, patience: float) -> None:
         self._queries = queries
-        self._threads = threads
+        self._executor = executor
         self._patience = patience
-        self._kept: OrderedDict[ResultFilter, Fresh[Summary]] = OrderedDict()
-        self._failures = Fresh(self._count_failures, _FRESH_SECONDS, _FRESH_TIMES)
+        self._kept: OrderedDict[ResultFilter, Cached[Summary]] = OrderedDict()
+        self._failures = Cached(self._count_failures, _FRESH_SECONDS, _FRESH_TIMES)
 
     async def of(self, wanted: ResultFilter) -> Summary:
         """The summary of a filter, or the last one while a newer one is being counted.
@@ -47,7 +47,7 @@ class Summaries:
         """The jobs that failed in the last 24 hours; raises as :meth:`of`."""
         return await self._patient(self._failures)
 
-    async def _patient(self, summary: Fresh[Summary]) -> Summary:
+    async def _patient(self, summary: Cached[Summary]) -> Summary:
         try:
             async with asyncio.timeout(self._patience) as timeout:
                 return await summary.get()
@@ -58,11 +58,11 @@ class Summaries:
                 raise try_again(503, "still_counting", "still counting; ask again") from None
             return summary.last
 
-    def _fresh(self, wanted: ResultFilter) -> Fresh[Summary]:
+    def _fresh(self, wanted: ResultFilter) -> Cached[Summary]:
         kept = self._kept.get(wanted)
         if kept is None:
-            kept = self._kept[wanted] = Fresh(
-                lambda: self._threads.run(self._queries.summary, wanted),
+            kept = self._kept[wanted] = Cached(
+                lambda: self._executor.run(self._queries.summary, wanted),
                 _FRESH_SECONDS,
                 _FRESH_TIMES,
             )
@@ -73,4 +73,4 @@ class Summaries:
 
     async def _count_failures(self) -> Summary:
         wanted = ResultFilter(status=Status.FAILED, since=datetime.now(UTC) - _OF_LATE)
-        return await self._threads.run(self._queries.summary, wanted)
+        return await self._executor.run(self._queries.summary, wanted)

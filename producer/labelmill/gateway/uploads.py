@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.names import file_name
-from labelmill.gateway.bodies import Upload
+from labelmill.gateway.bodies import UploadedFiles
 from labelmill.gateway.problems import Problem, of_job, of_validation
 from labelmill.gateway.requests import ImageIn, JobIn, ManyJobs, OneJob
 from labelmill.gateway.services import Services
@@ -34,7 +34,7 @@ _ONE = TypeAdapter(OneJob)
 _MANY = TypeAdapter(ManyJobs)
 
 
-async def store_upload(services: Services, upload: Upload) -> OneJob | ManyJobs:
+async def store_upload(services: Services, upload: UploadedFiles) -> OneJob | ManyJobs:
     """Put the files into the store; returns the jobs that refer to them.
 
     One file is one job; several are a run, in their order.
@@ -50,7 +50,7 @@ async def store_upload(services: Services, upload: Upload) -> OneJob | ManyJobs:
     images = []
     for file in upload.files:
         content = await _content(file, services.settings.max_image_bytes)
-        uri = await services.file_threads.run(services.uploads.put, content)
+        uri = await services.file_executor.run(services.uploads.put, content)
         image = ImageIn(uri=uri, name=file_name(file.filename or ""))
         images.append(JobIn(image=image).model_dump(exclude_none=True))
     top_k = {"top_k": fields.pop("top_k")} if "top_k" in fields else {}

@@ -1,6 +1,6 @@
 """The watcher: tells those who wait that a job has its row; one for all of them.
 
-Workers announce the groups that they finish, and the watcher listens. Announcements may be off, or
+Workers announce the groups that they finish, and the watcher listens. EventStream may be off, or
 Redis away: so it looks into the database too, slowly, for what nobody announced.
 """
 
@@ -14,14 +14,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from labelmill.broker.announcement import Announcement
-from labelmill.broker.stream import Announcements
+from labelmill.broker.events import JobFinished
+from labelmill.broker.stream import EventStream
 from labelmill.core.errors import LabelmillError
 from labelmill.db.queries import Queries, ResultFilter
+from labelmill.gateway.executors import Executor
 from labelmill.gateway.jobs import Jobs
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.streams import Event, Stream
-from labelmill.gateway.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _MOST_LOOKED_UP = 200  # rows for the streams at a time
 _REMEMBERED = 5000
 _LATE = timedelta(seconds=5)  # rows are written a little after they were finished
 
-Entry = tuple[str, list[Announcement]]
+Entry = tuple[str, list[JobFinished]]
 
 
 class Watcher:
@@ -46,18 +46,18 @@ class Watcher:
 
     def __init__(
         self,
-        announcements: Announcements,
-        listening: Threads,
+        announcements: EventStream,
+        listening: Executor,
         jobs: Jobs,
         queries: Queries,
-        threads: Threads,
+        executor: Executor,
         most_streams: int,
     ) -> None:
         self._announcements = announcements
         self._listening = listening
         self._jobs = jobs
         self._queries = queries
-        self._threads = threads
+        self._executor = executor
         self._most_streams = most_streams
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._streams: set[Stream] = set()
@@ -190,7 +190,7 @@ class Watcher:
 
     async def _look(self) -> None:
         wanted = ResultFilter(since=self._looked_until - _LATE)
-        page = await self._threads.run(self._queries.page, wanted, _MOST_LOOKED_UP)
+        page = await self._executor.run(self._queries.page, wanted, _MOST_LOOKED_UP)
         new = [each for each in reversed(page.results) if each.id not in self._seen]
         if new:
             self._looked_until = max(self._looked_until, new[-1].finished_at)

@@ -22,12 +22,12 @@ from operator import attrgetter, itemgetter
 import redis
 
 from labelmill.broker.connection import open_broker
+from labelmill.broker.inspect import QueueInspector, QueueSnapshot
 from labelmill.broker.publication import Publication
 from labelmill.broker.publisher import Publisher
-from labelmill.broker.whereabouts import Lookout, Whereabouts
 from labelmill.db.ledger import Entry, Lane, Ledger, Position
 from labelmill.db.store import Store
-from labelmill.recovery.marks import Marks
+from labelmill.recovery.cursor import SweepCursor
 
 _PAGE = 1000
 _SENT_TOGETHER = 100  # jobs with their payloads, which may be images, in memory at a time
@@ -62,8 +62,8 @@ class Reconciler:
         self._publisher = publisher
         self._ledger = ledger
         self._grace = timedelta(seconds=grace)
-        self._lookout = Lookout(broker)
-        self._marks = Marks(broker)
+        self._inspector = QueueInspector(broker)
+        self._cursor = SweepCursor(broker)
 
     def sweep(self) -> Swept:
         """Look once at all jobs that may be lost, and send those that are.
@@ -75,16 +75,16 @@ class Reconciler:
         """
         swept = Swept()
         for queue, lanes in groupby(self._ledger.lanes(), attrgetter("model")):
-            glance = self._lookout.look(queue, leased=False)
+            snapshot = self._inspector.snapshot(queue, leased=False)
             for lane in lanes:
-                self._sweep_lane(lane, glance, swept)
+                self._sweep_lane(lane, snapshot, swept)
         return swept
 
-    def _sweep_lane(self, lane: Lane, glance: Whereabouts, swept: Swept) -> None:
-        end = glance.gone_before(lane.priority, self._grace)
+    def _sweep_lane(self, lane: Lane, snapshot: QueueSnapshot, swept: Swept) -> None:
+        end = snapshot.gone_before(lane.priority, self._grace)
         if end is None:
             return
-        look: Whereabouts | None = None
+        look: QueueSnapshot | None = None
         mark = end - _LATE
         for page in self._pages(lane, end):
             swept.looked_at += len(page)
@@ -93,7 +93,7 @@ class Reconciler:
                 continue
             # Only now is it worth while to ask who is leased. It holds for all later pages: what
             # was not in Redis at that moment comes back by a reconciler alone, which claims it.
-            look = look or self._lookout.look(lane.model, leased=True)
+            look = look or self._inspector.snapshot(lane.model, leased=True)
             # Given back in between, older jobs may wait again.
             gone = look.gone_before(lane.priority, self._grace) or _NEVER
             lost: list[Entry] = []
@@ -103,10 +103,10 @@ class Reconciler:
                 (lost if is_lost else held).append(entry)
             swept.sent += self._send(lost, gone)
             mark = min([mark, *(entry.due_at for entry in held)])
-        self._marks.put(lane, mark)
+        self._cursor.save(lane, mark)
 
     def _pages(self, lane: Lane, end: datetime) -> Iterator[list[Entry]]:
-        position = self._marks.of(lane)
+        position = self._cursor.get(lane)
         while page := self._ledger.page(lane, position, end, _PAGE):
             yield page
             if len(page) < _PAGE:
@@ -117,7 +117,7 @@ class Reconciler:
         sent = 0
         for start in range(0, len(lost), _SENT_TOGETHER):
             ids = [entry.id for entry in lost[start : start + _SENT_TOGETHER]]
-            now = self._lookout.now()
+            now = self._inspector.now()
             claimed = self._ledger.claim_lost(ids, gone_before, now)
             claimed.sort(key=itemgetter("enqueued_at", "id"))
             self._publisher.publish([Publication.from_ledger(row, now) for row in claimed])

@@ -24,7 +24,7 @@ _IMAGE_NAMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ColumnOptions:
     """The columns as the user names them, and what the model takes, where that is known."""
 
     text: str | None = None
@@ -34,7 +34,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class ColumnMapping:
     """The column of the texts or images (``kind``), that of the ids, and whether it is a guess."""
 
     content: str
@@ -48,7 +48,7 @@ class Chosen:
         return [self.content] if self.id is None else [self.content, self.id]
 
 
-def choose(source: str, columns: Sequence[Column], wishes: Wishes) -> Chosen:
+def choose(source: str, columns: Sequence[Column], options: ColumnOptions) -> ColumnMapping:
     """The columns to take.
 
     Parameters:
@@ -58,36 +58,36 @@ def choose(source: str, columns: Sequence[Column], wishes: Wishes) -> Chosen:
         ConfigurationError: texts and images are both named.
         SourceError: a column that is named is not there, or it is open which one is meant.
     """
-    if wishes.text is not None and wishes.image is not None:
+    if options.text is not None and options.image is not None:
         raise ConfigurationError("give one of --text-column and --image-column")
-    named = (wishes.text, wishes.image, wishes.id)
+    named = (options.text, options.image, options.id)
     require(source, columns, [name for name in named if name is not None])
-    if wishes.text is not None:
-        if wishes.takes is Kind.IMAGE:
+    if options.text is not None:
+        if options.takes is Kind.IMAGE:
             raise SourceError(
-                f"the model takes images, not texts; if {wishes.text!r} has their paths or uris, "
-                f"say --image-column {wishes.text}"
+                f"the model takes images, not texts; if {options.text!r} has their paths or uris, "
+                f"say --image-column {options.text}"
             )
-        return Chosen(content=wishes.text, kind=Kind.TEXT, id=wishes.id)
-    if wishes.image is not None:
-        if wishes.takes is Kind.TEXT:
+        return ColumnMapping(content=options.text, kind=Kind.TEXT, id=options.id)
+    if options.image is not None:
+        if options.takes is Kind.TEXT:
             raise SourceError("the model takes texts, not images; say --text-column")
-        return Chosen(content=wishes.image, kind=Kind.IMAGE, id=wishes.id)
-    kinds = [wishes.takes] if wishes.takes else [Kind.TEXT, Kind.IMAGE]
-    left = [each for each in columns if each.name != wishes.id]
+        return ColumnMapping(content=options.image, kind=Kind.IMAGE, id=options.id)
+    kinds = [options.takes] if options.takes else [Kind.TEXT, Kind.IMAGE]
+    left = [each for each in columns if each.name != options.id]
     for find in (_by_name, _only_one):
         for kind in kinds:
             if (name := find(left, kind)) is not None:
-                return Chosen(content=name, kind=kind, id=wishes.id, guessed=True)
-    other = Kind.TEXT if wishes.takes is Kind.IMAGE else Kind.IMAGE
-    if wishes.takes is not None and _by_name(left, other) is not None:
+                return ColumnMapping(content=name, kind=kind, id=options.id, guessed=True)
+    other = Kind.TEXT if options.takes is Kind.IMAGE else Kind.IMAGE
+    if options.takes is not None and _by_name(left, other) is not None:
         raise SourceError(
-            f"{source} has {other}s, and the model takes {wishes.takes}s; if a column has them, "
-            f"say --{wishes.takes}-column; {_listed(columns)}"
+            f"{source} has {other}s, and the model takes {options.takes}s; if a column has them, "
+            f"say --{options.takes}-column; {_listed(columns)}"
         )
     what = " or ".join(f"{kind}s" for kind in kinds)
-    options = " or ".join(f"--{kind}-column" for kind in kinds)
-    raise SourceError(f"which column of {source} has the {what}? Say {options}; {_listed(columns)}")
+    flags = " or ".join(f"--{kind}-column" for kind in kinds)
+    raise SourceError(f"which column of {source} has the {what}? Say {flags}; {_listed(columns)}")
 
 
 def require(source: str, columns: Sequence[Column], wanted: Sequence[str]) -> None:

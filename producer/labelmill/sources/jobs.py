@@ -14,7 +14,7 @@ from labelmill.core.job import MAX_INLINE_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_URI_L
 from labelmill.core.json import JsonValue
 from labelmill.media.uploads import UploadStore, is_upload
 from labelmill.sources.base import Kind, Source
-from labelmill.sources.columns import Chosen
+from labelmill.sources.columns import ColumnMapping
 from labelmill.sources.ids import row_id
 from labelmill.sources.location import is_url, remote
 from labelmill.sources.plan import Plan
@@ -52,7 +52,7 @@ class JobMaker:
 
     run: str
     plan: Plan
-    chosen: Chosen
+    chosen: ColumnMapping
     store: UploadStore | None = None
 
     def make(self, source: Source, items: Iterator[Item], before: int) -> Iterator[Made]:

@@ -10,9 +10,9 @@ from typing import Any, Self
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.json import JsonValue
 from labelmill.sources.base import Format, Kind
-from labelmill.sources.columns import Chosen
+from labelmill.sources.columns import ColumnMapping
 from labelmill.sources.location import is_url, shown_url
-from labelmill.sources.opening import STDIN, fingerprint
+from labelmill.sources.readers import STDIN, fingerprint
 
 _VERSION = 1
 
@@ -33,7 +33,7 @@ class Plan:
 
     sources: tuple[str, ...]
     form: Format = field(default_factory=Format)
-    chosen: Chosen | None = None
+    chosen: ColumnMapping | None = None
     inline: bool = False
     upload: bool = False
     top_k: int | None = None
@@ -87,7 +87,7 @@ class Plan:
         return cls(
             sources=tuple(content["sources"]),
             form=Format(**content["form"]),
-            chosen=chosen and Chosen(**{**chosen, "kind": Kind(chosen["kind"])}),
+            chosen=chosen and ColumnMapping(**{**chosen, "kind": Kind(chosen["kind"])}),
             inline=content["inline"],
             upload=content["upload"],
             top_k=content["top_k"],

@@ -15,7 +15,7 @@ from enum import Enum
 from threading import Event
 from typing import NamedTuple
 
-from labelmill.broker.announcement import Announcement
+from labelmill.broker.events import JobFinished
 from labelmill.core.errors import ConfigurationError
 from labelmill.webhook.settings import WebhookSettings
 from labelmill.webhook.signature import signed_headers
@@ -23,7 +23,7 @@ from labelmill.webhook.signature import signed_headers
 try:
     import urllib3
 
-    from labelmill.webhook.patience import Patience
+    from labelmill.webhook.deadline import Deadline
 except ModuleNotFoundError as error:
     raise ConfigurationError(
         "webhooks need urllib3, which is not installed; pip install 'labelmill[webhook]'"
@@ -40,7 +40,7 @@ _LOOK_AROUND_SECONDS = 10.0
 _ANSWER_BYTES = 64 * 1024
 
 
-class Outcome(Enum):
+class DeliveryOutcome(Enum):
     """What became of a delivery."""
 
     DELIVERED = "delivered"
@@ -61,10 +61,10 @@ class Delivery:
 
     id: str
     body: bytes
-    jobs: Sequence[Announcement]
+    jobs: Sequence[JobFinished]
 
     @classmethod
-    def of(cls, jobs: Sequence[Announcement]) -> Delivery:
+    def of(cls, jobs: Sequence[JobFinished]) -> Delivery:
         """The delivery of some jobs; its id is made of theirs, so that it is the same again."""
         ids = "\n".join(f"{job['model']} {job['id']}" for job in jobs)
         body = {
@@ -76,7 +76,7 @@ class Delivery:
         return cls(f"msg_{digest[:32]}", json.dumps(body).encode(), jobs)
 
 
-def deliveries(jobs: Sequence[Announcement]) -> list[Delivery]:
+def deliveries(jobs: Sequence[JobFinished]) -> list[Delivery]:
     """The deliveries of some jobs, in their order, about ``JOBS_A_DELIVERY`` jobs each."""
     return [
         Delivery.of(jobs[start : start + JOBS_A_DELIVERY])
@@ -103,7 +103,7 @@ class Sender:
         # Redirects are not followed and no proxy of the environment is used: what is signed goes
         # where it was told to go.
         connect = min(5.0, settings.webhook_timeout)
-        self._patience = Patience()
+        self._patience = Deadline()
         self._pool = self._patience.pool(
             urllib3.Timeout(connect=connect, read=settings.webhook_timeout)
         )
@@ -111,7 +111,7 @@ class Sender:
 
     def deliver(
         self, delivery: Delivery, look_around: Callable[[], None] = lambda: None
-    ) -> tuple[Outcome, str | None]:
+    ) -> tuple[DeliveryOutcome, str | None]:
         """Attempt it until the receiver has it; returns the last failure too, if there was one.
 
         Parameters:
@@ -127,10 +127,10 @@ class Sender:
                 answer = self._attempt(delivery)
             failure = answer.failure
             if failure is None:
-                return Outcome.DELIVERED, None
+                return DeliveryOutcome.DELIVERED, None
             pause = answer.retry_after or _pause(attempt)
             if time.monotonic() - started + pause > self._give_up:
-                return Outcome.GIVEN_UP, failure
+                return DeliveryOutcome.GIVEN_UP, failure
             logger.warning(
                 "the receiver did not take %d jobs: %s; attempt %d, the next in %.0f s",
                 len(delivery.jobs),
@@ -139,7 +139,7 @@ class Sender:
                 pause,
             )
             self._wait(pause, look_around)
-        return Outcome.STOPPED, failure
+        return DeliveryOutcome.STOPPED, failure
 
     def close(self) -> None:
         """Give up the connections."""

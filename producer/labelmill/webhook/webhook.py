@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
-from labelmill.broker.announcement import Announcement, of_results
+from labelmill.broker.events import JobFinished, of_results
 from labelmill.broker.group import ConsumerGroup, Entry
 from labelmill.core.errors import ServiceUnavailable
 from labelmill.db.queries import Queries, ResultFilter
-from labelmill.webhook.delivery import Delivery, Outcome, Sender, deliveries
+from labelmill.webhook.delivery import Delivery, DeliveryOutcome, Sender, deliveries
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _ROWS_A_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class JobFilter:
     """Which jobs are announced; empty means all.
 
     Attributes:
@@ -32,7 +32,7 @@ class Chosen:
     models: frozenset[str] = frozenset()
     runs: frozenset[str] = frozenset()
 
-    def includes(self, job: Announcement) -> bool:
+    def includes(self, job: JobFinished) -> bool:
         """Whether this one is."""
         return (not self.models or job.get("model") in self.models) and (
             not self.runs or job.get("run") in self.runs
@@ -49,7 +49,9 @@ class Webhook:
         stop: when set, :meth:`run` returns soon.
     """
 
-    def __init__(self, group: ConsumerGroup, sender: Sender, chosen: Chosen, stop: Event) -> None:
+    def __init__(
+        self, group: ConsumerGroup, sender: Sender, chosen: JobFilter, stop: Event
+    ) -> None:
         self._group = group
         self._sender = sender
         self._chosen = chosen
@@ -75,10 +77,10 @@ class Webhook:
         jobs = [job for _, group in entries for job in group if self._chosen.includes(job)]
         for delivery in deliveries(jobs):
             outcome, failure = self._sender.deliver(delivery, lambda: self._keep(entries))
-            if outcome is Outcome.STOPPED:
+            if outcome is DeliveryOutcome.STOPPED:
                 self._group.leave(entries)
                 return
-            if outcome is Outcome.GIVEN_UP:
+            if outcome is DeliveryOutcome.GIVEN_UP:
                 self._give_up(delivery, failure or "")
             else:
                 self.delivered += len(delivery.jobs)
@@ -103,7 +105,7 @@ class Webhook:
         self._group.give_up(delivery.jobs, failure)
 
 
-def finished_since(queries: Queries, since: datetime, chosen: Chosen) -> Iterator[Delivery]:
+def finished_since(queries: Queries, since: datetime, chosen: JobFilter) -> Iterator[Delivery]:
     """Deliveries of all rows that were finished since a time, the newest first."""
     after = None
     while True:

@@ -1,4 +1,4 @@
-"""Announcements, from the worker's acknowledgement to a reader, on a real Redis."""
+"""The stream of events, from the worker's acknowledgement to a reader, on a real Redis."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 import redis
 
-from labelmill.broker.announcement import STREAM, Announcement
+from labelmill.broker.events import STREAM, JobFinished
 from labelmill.broker.leases import Leases
 from labelmill.broker.queues import QueueKeys
-from labelmill.broker.stream import Announcements
+from labelmill.broker.stream import EventStream
 from labelmill.client import NewJob
 from labelmill.local.redis import RedisServer
 from tests.support.counting import wait_until_nothing_is_left
@@ -26,12 +26,12 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def announcements(redis_url: str) -> Iterator[Announcements]:
-    with Announcements(redis_url) as announcements:
+def announcements(redis_url: str) -> Iterator[EventStream]:
+    with EventStream(redis_url) as announcements:
         yield announcements
 
 
-def announced(job_id: str) -> Announcement:
+def announced(job_id: str) -> JobFinished:
     return {
         "id": job_id,
         "model": "q",
@@ -50,11 +50,11 @@ def finish(broker: redis.Redis, leases: Leases, *ids: str) -> None:
     leases.ack("q", taken, [announced(each) for each in ids])
 
 
-def ids_of(entries: list[tuple[str, list[Announcement]]]) -> list[list[str]]:
+def ids_of(entries: list[tuple[str, list[JobFinished]]]) -> list[list[str]]:
     return [[each["id"] for each in group] for _, group in entries]
 
 
-def test_a_group_is_one_entry(broker: redis.Redis, announcements: Announcements) -> None:
+def test_a_group_is_one_entry(broker: redis.Redis, announcements: EventStream) -> None:
     leases = Leases(broker, 30, announcements=100)
     finish(broker, leases, "a", "b")
     finish(broker, leases, "c")
@@ -65,7 +65,7 @@ def test_a_group_is_one_entry(broker: redis.Redis, announcements: Announcements)
     assert (announcements.oldest(), announcements.newest()) == (entries[0][0], entries[1][0])
 
 
-def test_a_reader_waits_for_what_comes(broker: redis.Redis, announcements: Announcements) -> None:
+def test_a_reader_waits_for_what_comes(broker: redis.Redis, announcements: EventStream) -> None:
     after = announcements.newest()
     assert announcements.oldest() is None
     assert announcements.read(after, 1) == []
@@ -87,7 +87,7 @@ def test_nothing_is_announced_where_it_is_turned_off(broker: redis.Redis) -> Non
 
 
 def test_what_no_worker_wrote_counts_for_nothing(
-    broker: redis.Redis, announcements: Announcements
+    broker: redis.Redis, announcements: EventStream
 ) -> None:
     for fields in ({"jobs": "{"}, {"jobs": "[1]"}, {"other": "x"}):
         broker.xadd(STREAM, fields)
@@ -95,7 +95,7 @@ def test_what_no_worker_wrote_counts_for_nothing(
 
 
 def test_jobs_are_announced_by_a_server_that_lost_their_leases(
-    broker: redis.Redis, announcements: Announcements
+    broker: redis.Redis, announcements: EventStream
 ) -> None:
     """Their rows are committed, so no reconciler sends them again: this is their only moment."""
     leases = Leases(broker, 30, announcements=100)
@@ -150,7 +150,7 @@ def test_a_key_that_is_no_stream_keeps_no_job_from_its_acknowledgement(
 
 
 def test_every_outcome_is_announced_as_its_row(
-    workers: Workers, announcements: Announcements
+    workers: Workers, announcements: EventStream
 ) -> None:
     workers.configure(lease_seconds="0.5", max_attempts="1")
     with workers.client() as client, workers.broker() as broker:
@@ -188,7 +188,7 @@ def test_every_outcome_is_announced_as_its_row(
 
 
 def test_jobs_of_a_worker_that_died_before_acknowledging_are_announced_later(
-    workers: Workers, announcements: Announcements
+    workers: Workers, announcements: EventStream
 ) -> None:
     """As the rows that it had committed, though the second run of a poisoned job says otherwise."""
     workers.configure(lease_seconds="0.5", max_attempts="1")
@@ -206,7 +206,7 @@ def test_jobs_of_a_worker_that_died_before_acknowledging_are_announced_later(
 
 
 def test_the_same_job_twice_in_a_group_is_announced_once_a_group(
-    workers: Workers, announcements: Announcements
+    workers: Workers, announcements: EventStream
 ) -> None:
     with workers.client() as client, workers.broker() as broker:
         job_id = client.submit_text("scripted", "twice")

@@ -15,8 +15,8 @@ import pytest
 import redis
 
 from labelmill.broker import message
-from labelmill.bulk.outbox import Outbox, outbox_of
-from labelmill.bulk.session import Session, Wanted
+from labelmill.bulk.checkpoint import RunPublisher, run_publisher
+from labelmill.bulk.submit import SubmitOptions, SubmitRun
 from labelmill.cli.lines import print_line
 from labelmill.cli.progress import ViewKind, view_of
 from labelmill.cli.single import submit_one
@@ -31,11 +31,11 @@ from labelmill.db.ledger import Ledger
 from labelmill.db.runs import Runs
 from labelmill.db.store import Store
 from labelmill.sources.base import Format
-from labelmill.sources.columns import Wishes
+from labelmill.sources.columns import ColumnOptions
 from labelmill.sources.ids import row_id
 from labelmill.sources.plan import Plan, absolute
 
-Submit = Callable[..., Session]
+Submit = Callable[..., SubmitRun]
 
 
 @pytest.fixture
@@ -55,12 +55,12 @@ def submit(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -
         id_column: str | None = None,
         progress: ViewKind = ViewKind.NONE,
         **changed: Any,
-    ) -> Session:
+    ) -> SubmitRun:
         plan = None if source is None else Plan(sources=(absolute(str(source)),), form=Format())
         wanted: dict[str, Any] = {
             "model": "q" if source is not None else None,
             "plan": plan,
-            "wishes": Wishes(id=id_column),
+            "columns": ColumnOptions(id=id_column),
             "run": None,
             "resume": False,
             "accept_changes": False,
@@ -69,9 +69,9 @@ def submit(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -
             "wait": False,
             "as_json": True,
         }
-        session = Session(Wanted(**(wanted | changed)), view_of(progress), print_line)
-        session.run()
-        return session
+        submit_run = SubmitRun(SubmitOptions(**(wanted | changed)), view_of(progress), print_line)
+        submit_run.run()
+        return submit_run
 
     return run
 
@@ -92,13 +92,13 @@ def test_each_row_is_sent_once_under_an_id_of_its_own(
 ) -> None:
     file = table(tmp_path, 2500)
     first = submit(file, run="r")
-    assert (first.tally.sent, first.tally.before) == (2500, 0)
+    assert (first.progress.sent, first.progress.before) == (2500, 0)
     again = submit(file, run="r")
-    assert (again.tally.sent, again.tally.before) == (0, 2500)
+    assert (again.progress.sent, again.progress.before) == (0, 2500)
     resumed = submit(None, run="r", resume=True)
-    assert (resumed.tally.sent, resumed.tally.before) == (0, 2500)
+    assert (resumed.progress.sent, resumed.progress.before) == (0, 2500)
     newest = submit(file, resume=True)
-    assert newest.tally.run == "r"
+    assert newest.progress.run == "r"
     assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
     progress = store.run_progress("r")
     assert progress is not None
@@ -131,7 +131,7 @@ def test_an_image_that_is_sent_keeps_its_files_name(
 
 def test_without_a_run_it_is_a_new_one(submit: Submit, tmp_path: Path) -> None:
     file = table(tmp_path, 2)
-    assert submit(file).tally.run != submit(file).tally.run
+    assert submit(file).progress.run != submit(file).progress.run
 
 
 class Killed(BaseException):
@@ -148,23 +148,23 @@ def test_what_was_written_and_not_published_is_sent_by_resuming(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = table(tmp_path, 4500)
-    publish, calls = Outbox.publish, Counter[str]()
+    publish, calls = RunPublisher.publish, Counter[str]()
 
-    def die(self: Outbox, *arguments: Any) -> None:
+    def die(self: RunPublisher, *arguments: Any) -> None:
         calls["publish"] += 1
         if calls["publish"] == block:
             raise Killed
         publish(self, *arguments)
 
-    monkeypatch.setattr(Outbox, "publish", die)
+    monkeypatch.setattr(RunPublisher, "publish", die)
     with pytest.raises(Killed):
         submit(file, run="r")
-    monkeypatch.setattr(Outbox, "publish", publish)
+    monkeypatch.setattr(RunPublisher, "publish", publish)
     assert len(waiting(broker)) == (block - 1) * 1000
     assert len(store.jobs_of([row_id("r", block * 1000)])) == 1
 
     resumed = submit(None, run="r", resume=True)
-    assert resumed.tally.before == (block - 1) * 1000
+    assert resumed.progress.before == (block - 1) * 1000
     assert waiting(broker) == [row_id("r", number) for number in range(1, 4501)]
 
 
@@ -174,11 +174,11 @@ def test_what_the_reconciler_has_sent_is_not_sent_again(
 ) -> None:  # fmt: skip
     file = table(tmp_path, 10)
 
-    def die(self: Outbox, *arguments: Any) -> None:
+    def die(self: RunPublisher, *arguments: Any) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Outbox, "publish", die)
+        patch.setattr(RunPublisher, "publish", die)
         with pytest.raises(Killed):
             submit(file, run="r")
     Ledger(store.engine).claim_unsent([row_id("r", 3)], datetime.now(UTC))
@@ -194,11 +194,11 @@ def test_own_ids_hold_for_all_runs_and_within_one(
     file.write_text(file.read_text() + "i2,another\n")
     rejects = tmp_path / "rejects.jsonl"
     first = submit(file, "id", rejects=rejects)
-    assert (first.tally.sent, first.tally.rejected) == (3, 1)
+    assert (first.progress.sent, first.progress.rejected) == (3, 1)
     [rejected] = [json.loads(line) for line in rejects.read_text().splitlines()]
     assert (rejected["row"], rejected["line"], rejected["code"]) == (4, 5, "duplicate_id")
     second = submit(file, "id")
-    assert (second.tally.sent, second.tally.before) == (0, 3)
+    assert (second.progress.sent, second.progress.before) == (0, 3)
     assert waiting(broker) == ["i1", "i2", "i3"]
 
 
@@ -210,7 +210,7 @@ def test_a_source_that_has_changed_is_told(
     file.write_text(file.read_text() + "i4,row 4\n")
     with pytest.raises(ConfigurationError, match="has changed since run r began"):
         submit(None, run="r", resume=True)
-    assert submit(None, run="r", resume=True, accept_changes=True).tally.sent == 1
+    assert submit(None, run="r", resume=True, accept_changes=True).progress.sent == 1
     assert waiting(broker) == [row_id("r", number) for number in range(1, 5)]
 
 
@@ -235,7 +235,7 @@ def test_only_one_process_submits_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     broker.set("labelmill:run:r:lock", "elsewhere:7", ex=60)
-    monkeypatch.setattr("labelmill.bulk.outbox._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("labelmill.bulk.checkpoint._LOCK_SECONDS", 0.1)
     with pytest.raises(ConfigurationError, match=r"another process \(elsewhere:7\)"):
         submit(table(tmp_path, 3), run="r")
     assert waiting(broker) == []
@@ -245,7 +245,7 @@ def test_a_lock_of_a_process_that_is_gone_is_taken(
     submit: Submit, broker: redis.Redis, tmp_path: Path
 ) -> None:
     broker.set("labelmill:run:r:lock", f"{socket.gethostname()}:{2**22 + 1}", ex=60)
-    assert submit(table(tmp_path, 3), run="r").tally.sent == 3
+    assert submit(table(tmp_path, 3), run="r").progress.sent == 3
 
 
 def test_the_queue_stays_within_the_bound(submit: Submit, redis_url: str, tmp_path: Path) -> None:
@@ -262,10 +262,10 @@ def test_the_queue_stays_within_the_bound(submit: Submit, redis_url: str, tmp_pa
 
     worker = threading.Thread(target=drain)
     worker.start()
-    session = submit(file, run="r", max_waiting=500)
+    submit_run = submit(file, run="r", max_waiting=500)
     ended.set()
     worker.join()
-    assert session.tally.sent == 3000
+    assert submit_run.progress.sent == 3000
     assert taken == [row_id("r", number) for number in range(1, 3001)]
     assert most <= 500
 
@@ -296,9 +296,9 @@ def test_redis_being_away_in_the_middle_ends_nothing_and_sends_nothing_twice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     file = table(tmp_path, 2500)
-    publish, calls = Outbox.publish, Counter[str]()
+    publish, calls = RunPublisher.publish, Counter[str]()
 
-    def lose(self: Outbox, *arguments: Any) -> None:
+    def lose(self: RunPublisher, *arguments: Any) -> None:
         calls["publish"] += 1
         if calls["publish"] != 2:
             return publish(self, *arguments)
@@ -306,9 +306,9 @@ def test_redis_being_away_in_the_middle_ends_nothing_and_sends_nothing_twice(
             publish(self, *arguments)
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr(Outbox, "publish", lose)
-    session = submit(file, run="r", progress=ViewKind.LINES)
-    assert session.tally.sent == 2500
+    monkeypatch.setattr(RunPublisher, "publish", lose)
+    submit_run = submit(file, run="r", progress=ViewKind.LINES)
+    assert submit_run.progress.sent == 2500
     assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
     assert "waiting: Redis does not answer" in capsys.readouterr().err
 
@@ -330,8 +330,8 @@ def test_the_database_being_away_in_the_middle_ends_nothing_and_sends_nothing_tw
         raise DatabaseUnavailable("away")
 
     monkeypatch.setattr(Runs, "add_jobs", lose)
-    session = submit(file, run="r")
-    assert (session.tally.sent, session.tally.rejected) == (2500, 0)
+    submit_run = submit(file, run="r")
+    assert (submit_run.progress.sent, submit_run.progress.rejected) == (2500, 0)
     assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
     progress = store.run_progress("r")
     assert progress is not None
@@ -343,16 +343,16 @@ def test_what_the_reconciler_has_sent_while_redis_was_away_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     file = table(tmp_path, 10)
-    publish, calls = Outbox.publish, Counter[str]()
+    publish, calls = RunPublisher.publish, Counter[str]()
 
-    def lose(self: Outbox, *arguments: Any) -> None:
+    def lose(self: RunPublisher, *arguments: Any) -> None:
         calls["publish"] += 1
         if calls["publish"] > 1:
             return publish(self, *arguments)
         Ledger(store.engine).claim_unsent([row_id("r", 3)], datetime.now(UTC))
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr(Outbox, "publish", lose)
+    monkeypatch.setattr(RunPublisher, "publish", lose)
     submit(file, run="r")
     assert row_id("r", 3) not in waiting(broker)
     assert len(waiting(broker)) == 9
@@ -362,10 +362,10 @@ def test_redis_being_away_for_long_ends_it_and_says_how_to_go_on(
     submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def lose(self: Outbox, *arguments: Any) -> None:
+    def lose(self: RunPublisher, *arguments: Any) -> None:
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr(Outbox, "publish", lose)
+    monkeypatch.setattr(RunPublisher, "publish", lose)
     monkeypatch.setattr("labelmill.bulk.submission.PATIENCE_SECONDS", 0.5)
     with pytest.raises(BrokerUnavailable):
         submit(table(tmp_path, 10), run="r")
@@ -375,16 +375,16 @@ def test_redis_being_away_for_long_ends_it_and_says_how_to_go_on(
 def test_a_lock_that_has_ended_meanwhile_is_taken_again_unless_somebody_was_there(
     broker: redis.Redis, redis_url: str
 ) -> None:
-    with outbox_of(redis_url, "r") as outbox, outbox.held(print):
+    with run_publisher(redis_url, "r") as publisher, publisher.held(print):
         broker.delete("labelmill:run:r:lock")
-        outbox._renewed = float("-inf")
-        outbox.renew()
+        publisher._renewed = float("-inf")
+        publisher.renew()
         assert broker.exists("labelmill:run:r:lock")
         broker.delete("labelmill:run:r:lock")
         broker.hset("labelmill:run:r:published", mapping={"row": "7", "at": "2026-01-01"})
-        outbox._renewed = float("-inf")
+        publisher._renewed = float("-inf")
         with pytest.raises(ConfigurationError, match="taken over by another process"):
-            outbox.renew()
+            publisher.renew()
 
 
 def _finish(store: Store, ids: list[str], run: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelmill.core.errors import JobError
-from labelmill.engines.isolate import isolate
+from labelmill.engines.bisect import run_bisecting
 from tests.support.answers import (
     Answer,
     answers,
@@ -139,8 +139,8 @@ def test_a_text_without_any_token_fails_in_company_as_it_does_alone(tmp_path: Pa
     file.write_text(json.dumps(bare))
     engine = text_engine(folder)
 
-    inputs = isolate(engine.prepare, text_jobs(["I love this shop!", " \n"]))
+    inputs = run_bisecting(engine.prepare, text_jobs(["I love this shop!", " \n"]))
     prepared = [each for each in inputs if not isinstance(each, JobError)]
-    outputs = isolate(engine.forward, prepared)
+    outputs = run_bisecting(engine.forward, prepared)
 
     assert [type(each) for each in inputs + outputs].count(JobError) == 1

@@ -19,10 +19,10 @@ from labelmill.db.tables import Run
 from labelmill.export.columns import Export
 from labelmill.export.join import Rows, joined, with_results
 from labelmill.export.output import Format as OutputFormat
-from labelmill.export.truth import Evaluation, evaluate, tally
+from labelmill.export.truth import Evaluation, count_truths, evaluate
 from labelmill.export.write import write_rows
 from labelmill.sources.base import Format, Kind
-from labelmill.sources.columns import Chosen
+from labelmill.sources.columns import ColumnMapping
 from labelmill.sources.ids import row_id
 from labelmill.sources.plan import Plan
 
@@ -84,7 +84,7 @@ def test_every_row_is_there_in_order_with_its_result_or_without(store: Store, fi
 
 
 def test_a_row_of_which_no_job_could_be_made_says_so(store: Store, file: Path) -> None:
-    plan = Plan(sources=(str(file),), chosen=Chosen(content="body", kind=Kind.TEXT))
+    plan = Plan(sources=(str(file),), chosen=ColumnMapping(content="body", kind=Kind.TEXT))
     run = Run(id="r", model="m", source=str(file), plan=plan.to_json(), created_at=NOW)
     export = joined(Rows.of_run(run), Records(store.engine), ResultFilter(), only_finished=False)
     found = [(each["status"], each["error_code"]) for each in records(export)]
@@ -132,7 +132,8 @@ def test_several_sources_of_a_run_are_one_list(store: Store, file: Path, tmp_pat
     other = tmp_path / "other.jsonl"
     other.write_text('{"body": "six", "extra": 1}\n')
     plan = Plan(
-        sources=(str(file), str(other)), chosen=Chosen(content="body", kind=Kind.TEXT, id=None)
+        sources=(str(file), str(other)),
+        chosen=ColumnMapping(content="body", kind=Kind.TEXT, id=None),
     )
     run = Run(id="r", model="m", source="s", created_at=NOW, plan=plan.to_json())
     store.write_results([a_result(row_id("r", 6), "cat")])
@@ -178,7 +179,7 @@ def test_what_cannot_be_joined_says_what_to_do(
 def judged(store: Store, file: Path, names: dict[str, str] | None = None) -> Evaluation:
     rows = rows_of(file)
     found = with_results(rows, Records(store.engine), ResultFilter())
-    return evaluate(tally(found, rows.columns.index("label")), names or {})
+    return evaluate(count_truths(found, rows.columns.index("label")), names or {})
 
 
 def test_failures_and_missing_rows_are_counted_apart(store: Store, file: Path) -> None:

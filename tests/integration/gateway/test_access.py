@@ -188,7 +188,7 @@ def test_nobody_guesses_tokens_for_long(redis_url: str, sqlite_url: str, tmp_pat
 def test_guesses_push_out_no_bearer(
     redis_url: str, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labelmill.gateway.bearers._REMEMBERED", 2)
+    monkeypatch.setattr("labelmill.gateway.auth._REMEMBERED", 2)
     settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="5/hour")
     with Store.open(sqlite_url) as store, serving(settings) as gateway:
         headers = bearer(store, Scope.READ)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import redis
 
-from labelmill.broker.announcement import FIELD, STREAM, encode, of_rows
+from labelmill.broker.events import FIELD, STREAM, encode, of_rows
 from labelmill.core.result import ResultRow, Status
 from labelmill.db.store import Store
 from labelmill.gateway.settings import GatewaySettings

@@ -20,8 +20,8 @@ from labelmill.cli.main import app
 from labelmill.core.errors import BrokerUnavailable, ConfigurationError, LabelmillError
 from labelmill.core.job import parse_job
 from labelmill.db.store import Store
-from labelmill.recovery import dead as module
-from labelmill.recovery.dead import DeadLetters
+from labelmill.recovery import dead_letters as module
+from labelmill.recovery.dead_letters import DeadLetters
 from tests.support.worker import Workers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from labelmill.broker import group
-from labelmill.broker.announcement import STREAM, encode
+from labelmill.broker.events import STREAM, encode
 from labelmill.broker.group import ConsumerGroup
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.result import ResultRow, Status
@@ -28,12 +28,12 @@ from labelmill.local.redis import RedisServer
 from labelmill.webhook import delivery
 from labelmill.webhook.delivery import Sender
 from labelmill.webhook.settings import WebhookSettings
-from labelmill.webhook.webhook import Chosen, Webhook
+from labelmill.webhook.webhook import JobFilter, Webhook
 from tests.support.receiver import SECRET, Receiver, receiver
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
-EVERYTHING = Chosen()
+EVERYTHING = JobFilter()
 OLD_SECRET = "whsec_" + "QUJD" * 8
 
 
@@ -65,7 +65,7 @@ def start(redis_url: str, hook: Receiver) -> Iterator[Callable[..., Webhook]]:
     """Runs a webhook in a thread; it has joined when this returns."""
     with ExitStack() as stack:
 
-        def start(chosen: Chosen = EVERYTHING, **more: object) -> Webhook:
+        def start(chosen: JobFilter = EVERYTHING, **more: object) -> Webhook:
             stop = threading.Event()
             sender = Sender(settings(redis_url, hook.url, **more), stop)
             readers = ConsumerGroup(redis_url, "webhook")
@@ -196,7 +196,7 @@ def test_a_receiver_that_never_comes_to_an_end_is_cut_off(redis_url: str) -> Non
             attempt.start()
             attempt.join(20)
     [(outcome, failure)] = answers
-    assert outcome is delivery.Outcome.GIVEN_UP
+    assert outcome is delivery.DeliveryOutcome.GIVEN_UP
     assert failure
 
 
@@ -235,7 +235,7 @@ def test_what_is_given_up_can_be_seen(
 def test_only_what_was_asked_for_is_sent(
     broker: redis.Redis, hook: Receiver, start: Callable[..., Webhook]
 ) -> None:
-    start(Chosen(models=frozenset(["topics"]), runs=frozenset(["r1"])))
+    start(JobFilter(models=frozenset(["topics"]), runs=frozenset(["r1"])))
     announce(broker, "other model", model="digits", run="r1")
     announce(broker, "no run")
     announce(broker, "wanted", run="r1")
@@ -382,7 +382,7 @@ def test_a_redis_that_goes_and_comes_back(hook: Receiver, tmp_path: Path) -> Non
         stop = threading.Event()
         sender = Sender(settings(server.url, hook.url), stop)
         readers = ConsumerGroup(server.url, "webhook")
-        webhook = Webhook(readers, sender, Chosen(), stop)
+        webhook = Webhook(readers, sender, JobFilter(), stop)
         readers.join()
         thread = threading.Thread(target=webhook.run)
         thread.start()

@@ -8,7 +8,7 @@ from labelmill.broker.connection import checked_url, open_broker
 from labelmill.broker.group import ConsumerGroup
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.publisher import Publisher
-from labelmill.broker.stream import Announcements
+from labelmill.broker.stream import EventStream
 from labelmill.core.errors import ConfigurationError
 
 
@@ -19,7 +19,7 @@ def test_a_url_that_is_not_of_a_redis_is_refused(url: str) -> None:
     for use in (
         open_broker,
         Publisher,
-        Announcements,
+        EventStream,
         Doorbell,
         lambda url: ConsumerGroup(url, "g"),
     ):

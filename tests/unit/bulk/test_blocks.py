@@ -12,14 +12,14 @@ import pytest
 from labelmill.bulk.blocks import Blocks, read_ahead
 from labelmill.core.job import MAX_TEXT_BYTES, parse_job
 from labelmill.sources.base import Format, Kind, Source
-from labelmill.sources.columns import Chosen
+from labelmill.sources.columns import ColumnMapping
 from labelmill.sources.jobs import JobMaker, NewRow
 from labelmill.sources.lines import Lines
 from labelmill.sources.location import StandardInput
 from labelmill.sources.plan import Plan
 from labelmill.sources.rows import Row
 
-TEXT = Chosen(content="text", kind=Kind.TEXT)
+TEXT = ColumnMapping(content="text", kind=Kind.TEXT)
 
 
 def maker(**plan: int) -> JobMaker:

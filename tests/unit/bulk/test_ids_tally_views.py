@@ -1,4 +1,4 @@
-"""Ids of rows, the tally, and what is seen of it."""
+"""Ids of rows, the progress, and what is seen of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from labelmill.bulk.tally import Rate, Tally
+from labelmill.bulk.progress import Rate, SubmitProgress
 from labelmill.cli.progress import JsonLines, Lines, duration
 from labelmill.core.errors import ConfigurationError
 from labelmill.sources.ids import check_run, row_id, row_number
@@ -38,18 +38,18 @@ def test_a_rate_is_of_the_last_seconds() -> None:
 
 def test_what_is_left() -> None:
     clock = iter([0.0, 1.0])
-    tally = Tally("r", "q", total=1000, sent_rate=Rate(now=lambda: next(clock)))
-    for tally.sent in (0, 100):
-        tally.sent_rate.add(tally.sent)
-    assert (tally.part, tally.rate, tally.eta) == (0.1, 100, 9)
-    tally.total, tally.fraction = None, 0.2
-    assert (tally.part, tally.eta) == (0.2, 4)
+    progress = SubmitProgress("r", "q", total=1000, sent_rate=Rate(now=lambda: next(clock)))
+    for progress.sent in (0, 100):
+        progress.sent_rate.add(progress.sent)
+    assert (progress.part, progress.rate, progress.eta) == (0.1, 100, 9)
+    progress.total, progress.fraction = None, 0.2
+    assert (progress.part, progress.eta) == (0.2, 4)
 
 
 def test_a_line_has_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally("r", "q", sent=12_000, succeeded=1, failed=2, rejected=3)
-    tally.waiting_for = "100,000 jobs in the queue, workers take 812/s"
-    Lines().show(tally)
+    progress = SubmitProgress("r", "q", sent=12_000, succeeded=1, failed=2, rejected=3)
+    progress.waiting_for = "100,000 jobs in the queue, workers take 812/s"
+    Lines().show(progress)
     line = capsys.readouterr().err
     assert line.endswith(
         "  12,000 sent, 3 rejected, 3 done, 2 failed, "
@@ -59,7 +59,7 @@ def test_a_line_has_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_progress_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    JsonLines().show(Tally("r", "q", sent=5))
+    JsonLines().show(SubmitProgress("r", "q", sent=5))
     said = json.loads(capsys.readouterr().err)
     assert (said["event"], said["sent"], said["phase"]) == ("progress", 5, "submitting")
 

@@ -19,7 +19,7 @@ import pytest
 
 from labelmill import client
 from labelmill.client import client as client_module
-from labelmill.client import joined
+from labelmill.client import transactions
 
 MOST_MEGABYTES = 40
 
@@ -106,7 +106,7 @@ def test_without_the_command_line_one_line_says_how_to_get_it(tmp_path: Path) ->
 
 def described_aliases() -> Iterator[str]:
     """The names of the client's modules that have a string below them."""
-    for module in (client_module, joined):
+    for module in (client_module, transactions):
         statements = ast.parse(inspect.getsource(module)).body
         for statement, below in pairwise(statements):
             match statement, below:

@@ -10,10 +10,10 @@ import pytest
 
 from labelmill.core.errors import DatabaseUnavailable
 from labelmill.db.queries import Queries, ResultFilter, Summary
-from labelmill.gateway import fresh, summaries
+from labelmill.gateway import cache, summaries
+from labelmill.gateway.executors import Executor
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.summaries import Summaries
-from labelmill.gateway.threads import Threads
 
 ANY = ResultFilter()
 
@@ -46,12 +46,12 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr(fresh, "time", clock)
+    monkeypatch.setattr(cache, "time", clock)
     return clock
 
 
 def _summaries(queries: _Counting, patience: float) -> Summaries:
-    threads = Threads("summaries", 1, 10, DatabaseUnavailable)
+    threads = Executor("summaries", 1, 10, DatabaseUnavailable)
     return Summaries(cast("Queries", queries), threads, patience)
 
 
@@ -112,7 +112,7 @@ def test_what_takes_long_is_counted_less_often(clock: _Clock) -> None:
         return loads
 
     async def ask() -> list[int]:
-        value = fresh.Fresh(load, seconds=2, times=5)
+        value = cache.Cached(load, seconds=2, times=5)
         answers = [await value.get()]
         clock.now += 39
         answers.append(await value.get())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labelmill.core.ids import MAX_ID_LENGTH
-from labelmill.recovery.dead import replay_id
+from labelmill.recovery.dead_letters import replay_id
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from labelmill.core.errors import ConfigurationError, SourceError
-from labelmill.sources import opening
+from labelmill.sources import readers
 from labelmill.sources.base import Format
 from labelmill.sources.location import StandardInput
 from labelmill.sources.plan import Plan
@@ -95,7 +95,7 @@ def test_a_pipe(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def seekable(self) -> bool:
             return False
 
-    monkeypatch.setattr(opening, "StandardInput", lambda: StandardInput(Pipe(content)))
+    monkeypatch.setattr(readers, "StandardInput", lambda: StandardInput(Pipe(content)))
     source = opened("-", name="csv")
     assert [column.name for column in source.columns()] == ["id", "text"]
     rows, rejects = read(source)
@@ -127,7 +127,7 @@ def test_a_folder_of_images_behind_a_url(memory: fsspec.AbstractFileSystem) -> N
 def test_a_pattern_behind_a_url(memory: fsspec.AbstractFileSystem) -> None:
     for name in ("a", "b"):
         memory.pipe_file(f"/bucket/{name}.csv", b"text\nx\n")
-    assert opening.expand(["memory://bucket/*.csv"]) == [
+    assert readers.expand(["memory://bucket/*.csv"]) == [
         "memory:///bucket/a.csv",
         "memory:///bucket/b.csv",
     ]

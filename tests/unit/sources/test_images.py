@@ -10,7 +10,7 @@ import pytest
 from labelmill.core.job import MAX_INLINE_IMAGE_BYTES
 from labelmill.media.uploads import UploadStore
 from labelmill.sources.base import Kind, Source
-from labelmill.sources.columns import Chosen
+from labelmill.sources.columns import ColumnMapping
 from labelmill.sources.images import ImageFolder
 from labelmill.sources.jobs import JobMaker, Made, NewRow
 from labelmill.sources.plan import Plan
@@ -73,7 +73,7 @@ def test_one_image(tmp_path: Path) -> None:
 
 
 def made(source: Source, plan: Plan, store: UploadStore | None = None) -> list[Made]:
-    maker = JobMaker("r", plan, Chosen(content="image", kind=Kind.IMAGE), store)
+    maker = JobMaker("r", plan, ColumnMapping(content="image", kind=Kind.IMAGE), store)
     return list(maker.make(source, source.rows(["image"]), 0))
 
 

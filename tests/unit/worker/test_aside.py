@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from labelmill.worker.aside import Aside
+from labelmill.worker.background import BackgroundWork
 from tests.support.waiting import wait_for
 
 
 def test_jobs_count_until_their_work_is_done() -> None:
     rung, go = threading.Event(), threading.Event()
-    aside = Aside(rung.set)
+    aside = BackgroundWork(rung.set)
 
     aside.begin("digits", 3, go.wait)
     aside.begin("digits", 2, go.wait)
@@ -28,7 +28,7 @@ def test_what_ends_a_work_is_told_once() -> None:
         raise LookupError
 
     rung = threading.Event()
-    aside = Aside(rung.set)
+    aside = BackgroundWork(rung.set)
 
     aside.begin("digits", 1, fail)
     assert rung.wait(10)

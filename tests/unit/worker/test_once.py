@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelmill.worker.once import once
+from labelmill.engines.dedupe import run_distinct
 
 
 class Step:
@@ -22,10 +22,10 @@ class Step:
 def test_equal_inputs_are_computed_once_in_the_order_in_which_they_came() -> None:
     step = Step()
 
-    assert once(step, [3, 1, 3, 2, 1], [3, 1, 3, 2, 1]) == ["3", "1", "3", "2", "1"]
+    assert run_distinct(step, [3, 1, 3, 2, 1], [3, 1, 3, 2, 1]) == ["3", "1", "3", "2", "1"]
     assert step.calls == [[3, 1, 2]]
 
 
 @given(st.lists(st.integers(0, 5)))
 def test_every_input_has_its_own_answer(inputs: list[int]) -> None:
-    assert once(Step(), inputs, inputs) == [str(each) for each in inputs]
+    assert run_distinct(Step(), inputs, inputs) == [str(each) for each in inputs]

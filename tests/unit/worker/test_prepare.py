@@ -12,8 +12,8 @@ from labelmill.broker import message
 from labelmill.broker.leases import Lease, Taken
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
-from labelmill.worker.handover import ReadyJobs
-from labelmill.worker.leased import Group
+from labelmill.worker.batcher import BatchQueue
+from labelmill.worker.job import Batch
 from labelmill.worker.prepare import PrepareStage
 from tests.support.waiting import wait_for
 
@@ -79,8 +79,8 @@ def _lease(number: int) -> Lease:
 
 def test_a_group_whose_failures_wait_for_the_database_leaves_no_room_and_asks_for_nothing() -> None:
     broker, doorbell = Broker(), Doorbell()
-    ready = ReadyJobs({"digits": LIMIT})
-    finished: queue.Queue[Group | None] = queue.Queue(1)
+    ready = BatchQueue({"digits": LIMIT})
+    finished: queue.Queue[Batch | None] = queue.Queue(1)
     finished.put(None)  # the database is slow
     stage = PrepareStage(
         cast("Any", {"digits": Engine()}),

@@ -20,8 +20,8 @@ from labelmill.core.job import Image, Job
 from labelmill.core.result import LabelScore
 from labelmill.engines import checkpoint
 from labelmill.engines.base import Engine
+from labelmill.engines.bisect import out_of_memory
 from labelmill.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
-from labelmill.engines.isolate import out_of_memory
 from labelmill.engines.labels import LabelDecoder
 from labelmill.engines.transfer import Upload, download
 from labelmill.images.fetch import ImageFetcher

@@ -21,8 +21,8 @@ from labelmill.core.result import LabelScore
 from labelmill.engines import checkpoint
 from labelmill.engines.arrange import PROBES, arrange
 from labelmill.engines.base import Engine
+from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
-from labelmill.engines.isolate import isolate
 from labelmill.engines.labels import LabelDecoder
 from labelmill.engines.packing import Layout, pack
 from labelmill.engines.padded import PaddedModel
@@ -104,7 +104,7 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         logits: list[torch.Tensor | JobError | None] = [None] * len(inputs)
         lengths = [len(item["input_ids"]) for item in inputs]
         for indices in pack(lengths, self.budget.size, self.layout):
-            rows = isolate(self._run_pack, [inputs[i] for i in indices])
+            rows = run_bisecting(self._run_pack, [inputs[i] for i in indices])
             for index, row in zip(indices, rows, strict=True):
                 logits[index] = row
         return cast("list[torch.Tensor | JobError]", logits)

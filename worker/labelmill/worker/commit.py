@@ -12,15 +12,15 @@ import redis
 from celery.utils.log import get_logger
 from tenacity import RetryError
 
-from labelmill.broker import announcement
-from labelmill.broker.announcement import Announcement
+from labelmill.broker import events
+from labelmill.broker.events import JobFinished
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.result import ResultRow, Status
 from labelmill.db.store import Store
-from labelmill.engines.isolate import isolate
+from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.load import AnyEngine
-from labelmill.worker.leased import Group, LeasedJob, Outcome
+from labelmill.worker.job import Batch, InFlightJob, Outcome
 from labelmill.worker.retry import retrying
 from labelmill.worker.stopwatch import Stopwatch
 from labelmill.worker.writer import RowWriter
@@ -57,7 +57,7 @@ class CommitStage:
         store: Store,
         *,
         worker: str,
-        finished: queue.Queue[Group | None],
+        finished: queue.Queue[Batch | None],
     ) -> None:
         self._engines = engines
         self._leases = leases
@@ -87,35 +87,35 @@ class CommitStage:
         """Wait no longer for a database or a Redis that is away."""
         self._giving_up.set()
 
-    def _commit(self, group: Group) -> None:
+    def _commit(self, group: Batch) -> None:
         engine = self._engines[group.model]
         with self.decoding:
             outcomes = self._decode(engine, group.jobs)
         finished_at = self._leases.now()
         rows = [
-            _row(group.model, engine, leased, outcome, worker=self._worker, finished_at=finished_at)
-            for leased, outcome in zip(group.jobs, outcomes, strict=True)
+            _row(group.model, engine, job, outcome, worker=self._worker, finished_at=finished_at)
+            for job, outcome in zip(group.jobs, outcomes, strict=True)
         ]
         rows, inserted = self._writer.write(rows)
         announced = self._announcements(rows, inserted)
         retrying(redis.RedisError, OSError, until=self._giving_up)(
             self._acknowledge, group, announced
         )
-        self._keeper.drop(leased.lease for leased in group.jobs)
+        self._keeper.drop(job.lease for job in group.jobs)
         self.counters.groups += 1
         self.counters.jobs += len(rows)
         self.counters.failed += sum(row["status"] is Status.FAILED for row in rows)
         self.counters.already_there += len(rows) - inserted
 
-    def _decode(self, engine: AnyEngine, jobs: Sequence[LeasedJob]) -> list[Outcome]:
+    def _decode(self, engine: AnyEngine, jobs: Sequence[InFlightJob]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [
-            leased.output if isinstance(leased.output, JobError) else None for leased in jobs
+            job.output if isinstance(job.output, JobError) else None for job in jobs
         ]
         pending = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        decoded = isolate(
+        decoded = run_bisecting(
             lambda chosen: engine.decode(
                 [jobs[index].output for index in chosen],
-                [jobs[index].job.options.top_k or engine.spec.top_k for index in chosen],
+                [jobs[index].parsed.options.top_k or engine.spec.top_k for index in chosen],
             ),
             pending,
         )
@@ -123,22 +123,22 @@ class CommitStage:
             outcomes[index] = outcome
         return outcomes  # type: ignore[return-value]  # each place is filled
 
-    def _announcements(self, rows: Sequence[ResultRow], inserted: int) -> list[Announcement]:
+    def _announcements(self, rows: Sequence[ResultRow], inserted: int) -> list[JobFinished]:
         """What is said of a group whose rows are committed."""
         if not self._leases.announces:
             return []
         if inserted == len(rows):
-            return announcement.of_rows(rows)
+            return events.of_rows(rows)
         # Some ids had their row before, and that one stands.
-        return announcement.of_results(self._writer.written([row["id"] for row in rows]))
+        return events.of_results(self._writer.written([row["id"] for row in rows]))
 
-    def _acknowledge(self, group: Group, announced: Sequence[Announcement]) -> None:
-        buried = [leased for leased in group.jobs if _is_poisoned(leased)]
-        done = [leased for leased in group.jobs if not _is_poisoned(leased)]
+    def _acknowledge(self, group: Batch, announced: Sequence[JobFinished]) -> None:
+        buried = [job for job in group.jobs if _is_poisoned(job)]
+        done = [job for job in group.jobs if not _is_poisoned(job)]
         if not buried:
             self._leases.ack(group.model, _leases(done), announced)
             return
-        dead = {leased.id for leased in buried}
+        dead = {job.id for job in buried}
         self._leases.bury(
             group.model, _leases(buried), [each for each in announced if each["id"] in dead]
         )
@@ -151,7 +151,7 @@ class CommitStage:
 def _row(
     model: str,
     engine: AnyEngine,
-    leased: LeasedJob,
+    job: InFlightJob,
     outcome: Outcome,
     *,
     worker: str,
@@ -160,8 +160,8 @@ def _row(
     error = outcome if isinstance(outcome, JobError) else None
     scores = outcome if isinstance(outcome, list) else None
     return ResultRow(
-        id=leased.id,
-        run_id=leased.message.job.run if leased.message.job else None,
+        id=job.id,
+        run_id=job.message.job.run if job.message.job else None,
         model=model,
         checkpoint=engine.spec.checkpoint,
         revision=engine.revision,
@@ -171,18 +171,18 @@ def _row(
         scores=scores,
         error_code=error.code if error else None,
         error_message=error.message if error else None,
-        attempt=leased.lease.attempt,
-        group_size=leased.group_size,
+        attempt=job.lease.attempt,
+        group_size=job.group_size,
         worker=worker,
-        enqueued_at=leased.message.enqueued_at,
-        started_at=leased.started_at,
+        enqueued_at=job.message.enqueued_at,
+        started_at=job.started_at,
         finished_at=finished_at,
     )
 
 
-def _leases(jobs: Sequence[LeasedJob]) -> list[Lease]:
-    return [leased.lease for leased in jobs]
+def _leases(jobs: Sequence[InFlightJob]) -> list[Lease]:
+    return [job.lease for job in jobs]
 
 
-def _is_poisoned(leased: LeasedJob) -> bool:
-    return isinstance(leased.output, JobError) and leased.output.code is ErrorCode.POISONED
+def _is_poisoned(job: InFlightJob) -> bool:
+    return isinstance(job.output, JobError) and job.output.code is ErrorCode.POISONED

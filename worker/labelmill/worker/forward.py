@@ -8,11 +8,11 @@ from functools import partial
 
 from labelmill.broker.leases import LeaseKeeper
 from labelmill.broker.leases.doorbell import Doorbell
-from labelmill.engines.isolate import isolate
+from labelmill.engines.bisect import run_bisecting
+from labelmill.engines.dedupe import run_distinct
 from labelmill.engines.load import AnyEngine
-from labelmill.worker.handover import ReadyJobs
-from labelmill.worker.leased import Group, LeasedJob
-from labelmill.worker.once import once
+from labelmill.worker.batcher import BatchQueue
+from labelmill.worker.job import Batch, InFlightJob
 from labelmill.worker.stopwatch import Stopwatch
 
 
@@ -30,15 +30,15 @@ class ForwardStage:
         keeper: LeaseKeeper,
         doorbell: Doorbell,
         *,
-        ready: ReadyJobs,
-        finished: queue.Queue[Group | None],
+        ready: BatchQueue,
+        finished: queue.Queue[Batch | None],
     ) -> None:
         self._engines = engines
         self._keeper = keeper
         self._doorbell = doorbell
         self._ready = ready
         self._finished = finished
-        self.current: list[LeasedJob] = []
+        self.current: list[InFlightJob] = []
         self.running = Stopwatch()
 
     def run(self) -> None:
@@ -46,22 +46,22 @@ class ForwardStage:
         while (group := self._ready.take()) is not None:
             self._doorbell.ring()  # there is room again
             # A lease that was lost is another worker's job now.
-            self.current = [leased for leased in group.jobs if self._keeper.holds(leased.lease)]
+            self.current = [job for job in group.jobs if self._keeper.holds(job.lease)]
             with self.running:
                 self._forward(group.model, self.current)
-            self._finished.put(Group(group.model, self.current))
+            self._finished.put(Batch(group.model, self.current))
             self.current = []
 
-    def _forward(self, model: str, jobs: list[LeasedJob]) -> None:
-        outputs = once(
-            partial(isolate, self._engines[model].forward),
-            [leased.input for leased in jobs],
-            [_identity(leased) for leased in jobs],
+    def _forward(self, model: str, jobs: list[InFlightJob]) -> None:
+        outputs = run_distinct(
+            partial(run_bisecting, self._engines[model].forward),
+            [job.input for job in jobs],
+            [_identity(job) for job in jobs],
         )
-        for leased, output in zip(jobs, outputs, strict=True):
-            leased.input, leased.output, leased.group_size = None, output, len(jobs)
+        for job, output in zip(jobs, outputs, strict=True):
+            job.input, job.output, job.group_size = None, output, len(jobs)
 
 
-def _identity(leased: LeasedJob) -> Hashable:
+def _identity(job: InFlightJob) -> Hashable:
     """Equal for equal inputs; the file of an image may have changed since it was last read."""
-    return leased.job.text if leased.job.text is not None else id(leased.input)
+    return job.parsed.text if job.parsed.text is not None else id(job.input)

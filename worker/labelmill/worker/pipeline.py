@@ -16,10 +16,10 @@ from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.db.store import Store
 from labelmill.engines.load import AnyEngine
+from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.commit import CommitStage
 from labelmill.worker.forward import ForwardStage
-from labelmill.worker.handover import ReadyJobs
-from labelmill.worker.leased import Group
+from labelmill.worker.job import Batch
 from labelmill.worker.prepare import PrepareStage
 from labelmill.worker.settings import WorkerSettings
 
@@ -77,8 +77,8 @@ class Pipeline:
         )
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)
-        self._finished: queue.Queue[Group | None] = queue.Queue(_FINISHED_GROUPS)
-        self._ready = ReadyJobs({queue: e.spec.group_size for queue, e in engines.items()})
+        self._finished: queue.Queue[Batch | None] = queue.Queue(_FINISHED_GROUPS)
+        self._ready = BatchQueue({queue: e.spec.group_size for queue, e in engines.items()})
         self._prepare = PrepareStage(
             engines,
             leases,
@@ -143,7 +143,7 @@ class Pipeline:
         if self._died.is_set():
             # One of the started jobs may be why: their leases expire, so that the attempt counts
             # and each comes back alone.
-            unstarted = {leased.lease for leased in self._ready.left()}
+            unstarted = {job.lease for job in self._ready.left()}
             self._keeper.drop(set(self._keeper.held()) - unstarted)
         try:
             released = self._keeper.release_all()
@@ -167,7 +167,7 @@ class Pipeline:
 
     def active(self) -> list[str]:
         """The ids of the jobs that are on the device now."""
-        return [leased.id for leased in self._forward.current]
+        return [job.id for job in self._forward.current]
 
     @property
     def device_seconds(self) -> float:

@@ -16,12 +16,12 @@ from labelmill.broker.leases import Lease, LeaseKeeper, Leases, Taken
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.queues import QueueKeys
 from labelmill.core.errors import ErrorCode, JobError
-from labelmill.engines.isolate import isolate
+from labelmill.engines.bisect import run_bisecting
+from labelmill.engines.dedupe import run_distinct
 from labelmill.engines.load import AnyEngine
-from labelmill.worker.aside import Aside
-from labelmill.worker.handover import ReadyJobs
-from labelmill.worker.leased import Group, LeasedJob
-from labelmill.worker.once import once
+from labelmill.worker.background import BackgroundWork
+from labelmill.worker.batcher import BatchQueue
+from labelmill.worker.job import Batch, InFlightJob
 
 logger = get_logger(__name__)
 
@@ -51,8 +51,8 @@ class PrepareStage:
         *,
         max_attempts: int,
         is_revoked: Callable[[str], bool],
-        ready: ReadyJobs,
-        finished: queue.Queue[Group | None],
+        ready: BatchQueue,
+        finished: queue.Queue[Batch | None],
     ) -> None:
         self._engines = engines
         self._leases = leases
@@ -63,7 +63,7 @@ class PrepareStage:
         self._ready = ready
         self._finished = finished
         self._order = list(engines)
-        self._aside = Aside(on_done=doorbell.ring)
+        self._background = BackgroundWork(on_done=doorbell.ring)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -117,9 +117,9 @@ class PrepareStage:
                 return
 
     def _room(self, name: str) -> int:
-        """How many more jobs of the model may be taken, beside those that are prepared aside."""
-        # For a moment, or while the database is slow, a job counts both as aside and as ready.
-        return max(0, self._ready.room(name) - self._aside.jobs(name))
+        """How many more jobs of the model may be taken, beside those prepared in the background."""
+        # For a moment, or while the database is slow, a job counts in both.
+        return max(0, self._ready.room(name) - self._background.jobs(name))
 
     def _take(self, name: str, room: int) -> Taken:
         taken = self._leases.take(name, room, claim=self._keeper.count == 0)
@@ -136,57 +136,57 @@ class PrepareStage:
 
     def _prepare(self, model: str, leases: Sequence[Lease]) -> None:
         engine = self._engines[model]
-        admitted: list[LeasedJob] = []
-        ended: list[LeasedJob] = []
+        admitted: list[InFlightJob] = []
+        ended: list[InFlightJob] = []
         now = self._leases.now()
         for lease in leases:
-            leased = LeasedJob(lease, message.decode(lease.message), now)
-            if self._delayed(leased):
+            job = InFlightJob(lease, message.decode(lease.message), now)
+            if self._delayed(job):
                 continue
-            leased.output = self._refusal(leased, engine)
-            (ended if leased.output else admitted).append(leased)
+            job.output = self._refusal(job, engine)
+            (ended if job.output else admitted).append(job)
         if ended:
-            self._finished.put(Group(model, ended))
+            self._finished.put(Batch(model, ended))
         make_ready = partial(self._make_ready, model, admitted)
-        if engine.waits([leased.job for leased in admitted]):
-            self._aside.begin(model, len(admitted), make_ready)
+        if engine.waits([job.parsed for job in admitted]):
+            self._background.begin(model, len(admitted), make_ready)
         else:
             make_ready()
 
-    def _make_ready(self, model: str, admitted: Sequence[LeasedJob]) -> None:
-        jobs = [leased.job for leased in admitted]
-        step = partial(isolate, self._engines[model].prepare)
-        prepared: list[LeasedJob] = []
-        failed: list[LeasedJob] = []
-        for leased, answer in zip(
-            admitted, once(step, jobs, [job.content for job in jobs]), strict=True
+    def _make_ready(self, model: str, admitted: Sequence[InFlightJob]) -> None:
+        jobs = [job.parsed for job in admitted]
+        step = partial(run_bisecting, self._engines[model].prepare)
+        prepared: list[InFlightJob] = []
+        failed: list[InFlightJob] = []
+        for job, answer in zip(
+            admitted, run_distinct(step, jobs, [job.content for job in jobs]), strict=True
         ):
             if isinstance(answer, JobError):
-                leased.output = answer
-                failed.append(leased)
+                job.output = answer
+                failed.append(job)
             else:
-                leased.input = answer
-                prepared.append(leased)
+                job.input = answer
+                prepared.append(job)
         if prepared:
             self._ready.put(model, prepared)
         if failed:
-            self._finished.put(Group(model, failed))
+            self._finished.put(Batch(model, failed))
 
-    def _delayed(self, leased: LeasedJob) -> bool:
-        eta = leased.message.eta
-        if eta is None or eta <= leased.started_at:
+    def _delayed(self, job: InFlightJob) -> bool:
+        eta = job.message.eta
+        if eta is None or eta <= job.started_at:
             return False
         try:
-            self._leases.delay(leased.lease, eta)
+            self._leases.delay(job.lease, eta)
         except (redis.RedisError, OSError) as error:
             logger.warning("cannot delay a job: %s; its lease expires", type(error).__name__)
-        self._keeper.drop([leased.lease])
+        self._keeper.drop([job.lease])
         return True
 
-    def _refusal(self, leased: LeasedJob, engine: AnyEngine) -> JobError | None:
+    def _refusal(self, job: InFlightJob, engine: AnyEngine) -> JobError | None:
         """Why this job is not run, if it is not."""
-        read = leased.message
-        if leased.lease.attempt > self._max_attempts:
+        read = job.message
+        if job.lease.attempt > self._max_attempts:
             return JobError(
                 ErrorCode.POISONED,
                 f"the worker died {self._max_attempts} times with this job in its hands; it is "
@@ -196,10 +196,10 @@ class PrepareStage:
             return read.error
         if self._is_revoked(read.id):
             return JobError(ErrorCode.REVOKED, "the job was revoked before it was started")
-        if read.expires is not None and read.expires <= leased.started_at:
+        if read.expires is not None and read.expires <= job.started_at:
             return JobError(ErrorCode.EXPIRED, "the job's time ran out before it was started")
         kind = engine.spec.task.removesuffix("-classification")
-        if (kind == "text") != (leased.job.text is not None):
+        if (kind == "text") != (job.parsed.text is not None):
             return JobError(
                 ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as {kind!r}"
             )

@@ -10,7 +10,7 @@ from celery.utils.log import get_logger
 
 from labelmill.core.errors import ErrorCode, SchemaOutOfDate, ServiceUnavailable
 from labelmill.core.result import ResultRow, Status
-from labelmill.db.failures import blames_rows
+from labelmill.db.errors import blames_rows
 from labelmill.db.store import Store
 from labelmill.db.tables import Result
 from labelmill.worker.retry import retrying

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import redis
 
-from labelmill.broker.announcement import STREAM, Announcement, encode
+from labelmill.broker.events import STREAM, JobFinished, encode
 from labelmill.broker.queues import QueueKeys
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Leases:
         return set(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
 
     def ack(
-        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement] = ()
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[JobFinished] = ()
     ) -> set[bytes]:
         """Acknowledge a group of one queue after its rows are committed, and announce them.
 
@@ -122,7 +122,7 @@ class Leases:
         return self._acknowledge(queue, leases, announced)
 
     def bury(
-        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement] = ()
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[JobFinished] = ()
     ) -> set[bytes]:
         """Like :meth:`ack`, and keep the messages on the list of dead letters."""
         return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead)
@@ -153,7 +153,7 @@ class Leases:
         )
 
     def _acknowledge(
-        self, queue: str, leases: Sequence[Lease], announced: Sequence[Announcement], *dead: str
+        self, queue: str, leases: Sequence[Lease], announced: Sequence[JobFinished], *dead: str
     ) -> set[bytes]:
         keys = QueueKeys(queue)
         announcement = encode(announced) if announced and self.announces else b""

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from labelmill.gateway.access import Admin, Reader
-from labelmill.gateway.answers import DeadLetter, DeadLetters, Replayed
-from labelmill.gateway.contract import problems
+from labelmill.gateway.dependencies import Admin, Reader
 from labelmill.gateway.jobs import job_url
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
+from labelmill.gateway.schemas import DeadLetter, DeadLetters, Replayed
 from labelmill.gateway.services import Services, Shared
-from labelmill.recovery import dead
+from labelmill.recovery import dead_letters
 
 router = APIRouter(tags=["dead letters"])
 
@@ -33,8 +33,8 @@ async def get_dead(
         letters = itertools.chain.from_iterable(map(services.dead.of, queues))
         return [(each.id, each.queue) for each in itertools.islice(letters, _SHOWN)]
 
-    letters = await services.redis_threads.run(load)
-    rows = await services.database_threads.run(
+    letters = await services.redis_executor.run(load)
+    rows = await services.database_executor.run(
         services.store.results_of, [job_id for job_id, _ in letters]
     )
     described = []
@@ -55,7 +55,7 @@ async def get_dead(
 @router.post("/v1/dead/{id:path}/replay", status_code=202, responses=problems(404, 409))
 async def replay(id: str, response: Response, services: Shared, _caller: Admin) -> Replayed:
     """Put the job of a dead letter back into its queue, as a new job."""
-    new_id = await services.redis_threads.run(_replay, services, id)
+    new_id = await services.redis_executor.run(_replay, services, id)
     response.headers["Location"] = job_url(new_id)
     return Replayed(id=new_id, url=job_url(new_id))
 
@@ -69,6 +69,6 @@ def _replay(services: Services, id: str) -> str:
     return letter.replay_id
 
 
-def _letter(letters: dead.DeadLetters, id: str) -> dead.DeadLetter | None:
+def _letter(letters: dead_letters.DeadLetters, id: str) -> dead_letters.DeadLetter | None:
     every = itertools.chain.from_iterable(map(letters.of, letters.queues()))
     return next((each for each in every if each.id == id), None)

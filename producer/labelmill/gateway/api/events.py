@@ -10,8 +10,8 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from labelmill.core.errors import ServiceUnavailable
-from labelmill.gateway.access import Reader
-from labelmill.gateway.contract import problems
+from labelmill.gateway.dependencies import Reader
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.services import Services, Shared
 from labelmill.gateway.streams import Stream
 

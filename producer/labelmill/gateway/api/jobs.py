@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from labelmill.core.job import Image
-from labelmill.gateway.access import Reader
-from labelmill.gateway.answers import Job
-from labelmill.gateway.contract import problems
+from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.jobs import has_thumbnail
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
+from labelmill.gateway.schemas import Job
 from labelmill.gateway.services import Services, Shared
 from labelmill.media.thumbnail import thumbnail
 
@@ -33,7 +33,7 @@ async def get_thumbnail(id: str, services: Shared, _caller: Reader) -> Response:
     if payload is None or not has_thumbnail(payload):
         raise Problem(404, "not_found", "there is no image of a job of that id here")
     image = Image.model_validate(payload["image"])
-    content = await services.image_threads.run(_thumbnail, services, image)
+    content = await services.image_executor.run(_thumbnail, services, image)
     return Response(content, media_type="image/webp", headers={"Cache-Control": _KEPT})
 
 

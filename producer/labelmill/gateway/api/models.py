@@ -9,11 +9,11 @@ from typing import TypeVar
 from fastapi import APIRouter
 
 from labelmill.core.errors import LabelmillError
-from labelmill.gateway.access import Reader
-from labelmill.gateway.answers import ErrorCount, Health, Models, Worker
-from labelmill.gateway.contract import problems
+from labelmill.gateway.dependencies import Reader
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.queues import models
+from labelmill.gateway.schemas import ErrorCount, Health, Models, Worker
 from labelmill.gateway.services import Shared
 
 router = APIRouter(tags=["models"])
@@ -24,25 +24,25 @@ T = TypeVar("T")
 @router.get("/v1/models", responses=problems())
 async def get_models(services: Shared, _caller: Reader) -> Models:
     """The models and how full their queues are."""
-    glance = await services.queues.glance()
-    return Models(models=models(services.models.catalog(), glance))
+    overview = await services.queues.overview()
+    return Models(models=models(services.models.catalog(), overview))
 
 
 @router.get("/v1/health", responses=problems())
 async def get_health(services: Shared, _caller: Reader) -> Health:
     """How all of it is; what cannot be known now is null."""
-    glance, newest, failures = await asyncio.gather(
-        _known(services.queues.glance()),
+    overview, newest, failures = await asyncio.gather(
+        _known(services.queues.overview()),
         _known(services.newest_run.get()),
         _known(services.summaries.recent_failures()),
     )
     return Health(
-        redis="away" if glance is None else "ok",
+        redis="away" if overview is None else "ok",
         database="away" if newest is None else "ok",
-        queues=models(services.models.catalog(), glance),
-        workers=None if glance is None else [Worker(**beat) for beat in glance.beats],
+        queues=models(services.models.catalog(), overview),
+        workers=None if overview is None else [Worker(**beat) for beat in overview.beats],
         failures=None if newest is None or failures is None else ErrorCount.of(failures),
-        dead=None if glance is None else sum(each["dead"] for each in glance.depths.values()),
+        dead=None if overview is None else sum(each["dead"] for each in overview.depths.values()),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from labelmill.broker.connection import broker_errors
 from labelmill.db import schema
-from labelmill.gateway.contract import problems
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.services import Services, Shared
 
 router = APIRouter(tags=["probes"])
@@ -31,8 +31,8 @@ async def healthz() -> Alive:
 async def readyz(services: Shared) -> Alive:
     """Whether Redis and the database answer too, and the database is of this version."""
     await asyncio.gather(
-        services.redis_threads.run(_ping, services),
-        services.database_threads.run(schema.require_current, services.store.engine),
+        services.redis_executor.run(_ping, services),
+        services.database_executor.run(schema.require_current, services.store.engine),
     )
     return Alive()
 

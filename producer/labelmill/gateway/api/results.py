@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query
 
 from labelmill.core.result import Status
 from labelmill.db.queries import Cursor, ResultFilter
-from labelmill.gateway.access import Reader
-from labelmill.gateway.answers import ErrorCount, LabelCount, Results, ScoreHistogram, Summary
-from labelmill.gateway.contract import problems
+from labelmill.gateway.dependencies import Reader
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.requests import Moment
+from labelmill.gateway.schemas import ErrorCount, LabelCount, Results, ScoreHistogram, Summary
 from labelmill.gateway.services import Shared
 
 router = APIRouter(tags=["results"])
@@ -76,7 +76,7 @@ async def get_results(
     services: Shared, _caller: Reader, wanted: _Wanted, after: After, limit: Limit = 50
 ) -> Results:
     """Jobs that have their rows, the newest first."""
-    page = await services.database_threads.run(services.queries.page, wanted, limit, after)
+    page = await services.database_executor.run(services.queries.page, wanted, limit, after)
     return Results(
         results=await services.jobs.of(page.results),
         next=None if page.next is None else str(page.next),

@@ -9,11 +9,11 @@ from fastapi import APIRouter
 
 from labelmill.db import tables
 from labelmill.db.store import RunProgress
-from labelmill.gateway.access import Reader
-from labelmill.gateway.answers import Bucket, Run, Runs, Throughput
 from labelmill.gateway.api.results import After, Limit
-from labelmill.gateway.contract import problems
+from labelmill.gateway.dependencies import Reader
+from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
+from labelmill.gateway.schemas import Bucket, Run, Runs, Throughput
 from labelmill.gateway.services import Services, Shared
 
 router = APIRouter(tags=["runs"])
@@ -34,7 +34,7 @@ async def get_runs(services: Shared, _caller: Reader, after: After, limit: Limit
             next=None if following is None else str(following),
         )
 
-    return await services.database_threads.run(load)
+    return await services.database_executor.run(load)
 
 
 @router.get("/v1/runs/{id:path}/throughput", responses=problems(404))
@@ -53,7 +53,7 @@ async def get_throughput(id: str, services: Shared, _caller: Reader) -> Throughp
             ],
         )
 
-    return _found(await services.database_threads.run(load))
+    return _found(await services.database_executor.run(load))
 
 
 @router.get("/v1/runs/{id:path}", responses=problems(404))
@@ -64,7 +64,7 @@ async def get_run(id: str, services: Shared, _caller: Reader) -> Run:
         run = services.store.run(id)
         return None if run is None else _described(services, run)
 
-    return _found(await services.database_threads.run(load))
+    return _found(await services.database_executor.run(load))
 
 
 def _described(services: Services, run: tables.Run) -> Run:
