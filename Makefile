@@ -6,27 +6,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults soak screenshots versions train clean
+.PHONY: help demo test check docs docs-serve bench faults soak screenshots versions train clean
 
+##@ Begin
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' \
+	  $(MAKEFILE_LIST)
 
 demo: $(READY)  ## Label a few hundred held-out texts and images, all on this machine
 	$(BIN)/labelmill demo
 
+##@ Test
 test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
 	$(BIN)/python -m pytest
-
-check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of compose and Kubernetes files
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m tests.typecheck
-	$(BIN)/lint-imports
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
-	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
-
-bench: $(READY)  ## Measure everything against its peers (about 25 minutes); PARTS="texts queue" for some
-	$(BIN)/python -m labelmill.bench $(PARTS)
 
 faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad input
 	$(BIN)/python -m pytest tests/faults
@@ -34,11 +26,32 @@ faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad inp
 soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
-screenshots: $(READY)  ## Take the pictures of the page in docs/ again
-	$(BIN)/python -m tests.screenshots
-
 versions: $(READY)  ## The client on each Python with the oldest and newest packages; PYTHONS="…" for some
 	$(BIN)/python -m tests.versions $(PYTHONS)
+
+##@ Check
+check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of compose and Kubernetes files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.typecheck
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
+	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
+	$(MAKE) --no-print-directory docs
+
+docs: $(READY)  ## Build the docs site in build/docs, without a warning
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
+
+docs-serve: docs  ## Build it and show it at http://127.0.0.1:8001
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs 8001
+
+##@ Measure
+bench: $(READY)  ## Measure everything against its peers (about 25 minutes); PARTS="texts queue" for some
+	$(BIN)/python -m labelmill.bench $(PARTS)
+
+##@ Make again
+screenshots: $(READY)  ## Take the pictures of the page in docs/ again
+	$(BIN)/python -m tests.screenshots
 
 train: $(READY)  ## Train the demo's two models again
 	$(BIN)/python -m labelmill.demo.train

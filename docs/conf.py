@@ -39,12 +39,14 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 60
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 add_module_names = False
 
 html_theme = "furo"
 html_title = f"Labelmill {release}"
 html_static_path = ["_site/static"]
 html_css_files = ["site.css"]
+html_favicon = "../producer/labelmill/gateway/page/icon.svg"
 html_show_copyright = False
 html_copy_source = False
 html_theme_options = {
@@ -90,11 +92,11 @@ _TREE_OF_DECISIONS = "\n```{toctree}\n:hidden:\n:glob:\n\n0*\n```\n"
 def complete(app: Sphinx, docname: str, source: list[str]) -> None:
     """Give a page the text, the tree and the links that it has on the site."""
     page = OUTSIDE.get(docname, DOCS / f"{docname}.md")
-    if page.suffix != ".md" or not page.is_file():
-        return
-    app.env.note_dependency(str(page))
     if docname in OUTSIDE:
+        app.env.note_dependency(str(page))
         source[0] = page.read_text()
+    elif not page.is_file():  # it is not Markdown
+        return
     source[0] = _LINK.sub(lambda link: link[1] + on_site(link[2], page, docname), source[0])
     if docname == "index":
         source[0] += "".join(

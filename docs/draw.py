@@ -2,13 +2,13 @@
 
 GitHub draws a mermaid block itself. The site shows a drawing that was made beforehand, so that its
 pages need no script and no network. MERMAID is ``mermaid.tiny.js`` of the npm package
-``@mermaid-js/tiny``. A browser is needed too: Playwright's own, or the one that CHROMIUM names.
+``@mermaid-js/tiny``. Chromium is needed too.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,7 +34,8 @@ def main(script: Path) -> None:
             file.unlink()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM"), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            args=["--no-sandbox", "--disable-gpu"],
         )
         page = browser.new_page()
         page.add_script_tag(path=script)

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy.engine import make_url
 
+from labelmill.db.database import Database
 from labelmill.db.schema import upgrade
-from labelmill.db.store import Store
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.redis import RedisServer
 from tests.support.worker import Workers
@@ -100,9 +100,9 @@ def bare_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url: str) -> Iterator[Database]:
     """A store on an empty, migrated database: the test runs once on each kind."""
-    with Store.open(database_url) as store:
+    with Database.open(database_url) as store:
         yield store
 
 

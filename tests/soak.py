@@ -21,11 +21,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from labelmill.client import Client, NewJob
+from labelmill.db.database import Database
 from labelmill.db.schema import upgrade
-from labelmill.db.store import Store
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.redis import RedisServer
 from tests.support.counting import freeze_results, row_count, wait_until_nothing_is_left
+from tests.support.rows import all_results
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers
 
@@ -44,7 +45,7 @@ class Soak:
     """
 
     def __init__(
-        self, workers: Workers, client: Client, store: Store, chance: random.Random
+        self, workers: Workers, client: Client, store: Database, chance: random.Random
     ) -> None:
         self._client = client
         self._store = store
@@ -89,7 +90,7 @@ class Soak:
         counted: Counter[str] = Counter()
         statuses: Counter[str] = Counter()
         longest = timedelta(0)
-        for row in self._store.iter_results():
+        for row in all_results(self._store):
             counted[row.id] += 1
             statuses[row.status] += 1
             if row.enqueued_at is not None:
@@ -129,7 +130,7 @@ def main() -> int:
             max_attempts="99",
         )
         try:
-            with workers.client() as client, Store.open(postgres_server.url) as store:
+            with workers.client() as client, Database.open(postgres_server.url) as store:
                 freeze_results(store)
                 soak = Soak(workers, client, store, random.Random(options.seed))
                 capacity = soak.capacity()

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from labelmill.core.result import Status
-from labelmill.db.store import Store
+from labelmill.core.states import Status
+from labelmill.db.database import Database
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 COUNT = 3000
@@ -30,8 +30,8 @@ def folder(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder with a database of one run's results."""
     folder = tmp_path_factory.mktemp("export")
     shutil.copy(migrated_sqlite, folder / "labelmill.db")
-    with Store.open(f"sqlite:///{folder / 'labelmill.db'}") as store:
-        store.write_results(
+    with Database.open(f"sqlite:///{folder / 'labelmill.db'}") as store:
+        store.results.write(
             [
                 {
                     "id": f"job-{number:04}",
@@ -55,7 +55,7 @@ def folder(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
                 for number in range(COUNT)
             ]
         )
-        store.add_jobs(
+        store.jobs.add(
             [
                 {
                     "id": f"job-{number:04}",

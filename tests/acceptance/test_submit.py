@@ -16,7 +16,7 @@ import psutil
 import pytest
 import redis
 
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from tests.support.waiting import wait_for
 
 
@@ -164,8 +164,8 @@ def test_images_outside_of_the_workers_root_are_told_beforehand(
     one = ("submit", "q", "--image", "a.png")
     done = run(environment, tmp_path, sys.executable, "-m", "labelmill", *one, code=2)
     assert "use --upload" in done.stderr
-    with Store.open(environment["LABELMILL_DATABASE_URL"]) as store:
-        assert store.runs() == []
+    with Database.open(environment["LABELMILL_DATABASE_URL"]) as store:
+        assert store.runs.newest() == []
 
 
 def test_inputs_that_the_model_does_not_take_are_refused(

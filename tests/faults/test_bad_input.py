@@ -9,7 +9,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ import redis
 import torch
 import transformers
 
-from labelmill.broker import message
-from labelmill.core.job import parse_job
+from labelmill.core.result import Result
+from labelmill.db.database import Database
 from labelmill.db.schema import upgrade
-from labelmill.db.store import Store
-from labelmill.db.tables import Result
 from labelmill.local.redis import RedisServer
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 from tests.support.images import encoded, picture, turned
+from tests.support.rows import a_message
 from tests.support.waiting import wait_for
 from tests.support.worker import WorkerProcess, Workers
 
@@ -64,9 +62,7 @@ class Case:
 
 def entry(job_id: str, kwargs: object, **changes: Any) -> bytes:
     """What a stranger's client may have written."""
-    envelope: dict[str, Any] = json.loads(
-        message.encode(job_id, parse_job({"text": "x"}), queue="q", enqueued_at=datetime.now(UTC))
-    )
+    envelope: dict[str, Any] = json.loads(a_message(job_id, {"text": "x"}, "q"))
     body = json.dumps([[], kwargs, None]).encode()
     envelope["body"] = base64.b64encode(body).decode()
     headers = changes.pop("headers", {})
@@ -244,10 +240,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveryOutcom
         try:
             worker = workers.start()
             memory = psutil.Process(worker.pid).memory_info().rss
-            with Store.open(url) as store:
+            with Database.open(url) as store:
                 ids = [*CASES, *siblings]
-                wait_for(lambda: len(store.results_of(ids)) == len(ids), 60)
-                rows = store.results_of(ids)
+                wait_for(lambda: len(store.results.get_many(ids)) == len(ids), 60)
+                rows = store.results.get_many(ids)
             yield DeliveryOutcome(
                 {name: rows[name] for name in CASES},
                 {name: rows[name] for name in siblings},

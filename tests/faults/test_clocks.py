@@ -30,7 +30,7 @@ def test_clocks_that_are_an_hour_wrong_have_no_effect(workers: Workers, tmp_path
         too_late = client.submit_text("scripted", "too late", expires=timedelta(minutes=-30))
         started = int(broker.time()[0])
         # All but what the busy worker has prepared.
-        wait_for(lambda: len(store_of(client).results_of(ids)) >= len(ids) - GROUP_SIZE)
+        wait_for(lambda: len(store_of(client).results.get_many(ids)) >= len(ids) - GROUP_SIZE)
         wait_for(lambda: int(broker.time()[0]) > started + 3)
         assert depth(broker)["leased"] >= 1
         (tmp_path / "go").touch()

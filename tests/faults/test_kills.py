@@ -39,7 +39,7 @@ def test_a_killed_workers_jobs_come_back_within_two_leases(
         assert {row.attempt for row in rows} == {1, 2}
         # What came back ran alone: any of it might have been what killed the worker.
         assert {row.group_size for row in rows if row.attempt == 2} == {1}
-        assert client._store.counts()["scripted"].succeeded == 301
+        assert client._database.results.counts()["scripted"].succeeded == 301
     wait_for(lambda: leased(workers) == 0)
 
 
@@ -55,10 +55,10 @@ def test_a_job_that_kills_its_worker_takes_nobody_along_twice(workers: Workers) 
             nonlocal supervised
             if supervised.process.poll() is not None:
                 supervised = workers.start(wait=False)
-            return len(client._store.results_of(ids)) == len(ids)
+            return len(client._database.results_of(ids)) == len(ids)
 
         wait_for(settled, timeout=120)
-        rows = client._store.results_of(ids)
+        rows = client._database.results_of(ids)
     poisoned = [row for row in rows.values() if row.status == "failed"]
     assert [(row.id, row.error_code) for row in poisoned] == [(ids[7], "poisoned")]
     assert max(row.attempt for row in rows.values() if row.status == "succeeded") == 2
@@ -84,7 +84,7 @@ def test_a_job_that_ends_a_stage_is_poisoned_in_the_end(workers: Workers) -> Non
             nonlocal supervised
             if supervised.process.poll() is not None:
                 supervised = workers.start(wait=False)
-            return len(client._store.results_of(ids)) == 2
+            return len(client._database.results_of(ids)) == 2
 
         wait_for(settled, timeout=120)
         died, innocent = (client.wait(job_id) for job_id in ids)
@@ -121,7 +121,7 @@ def test_an_expired_lease_is_claimed_beside_busy_models(workers: Workers) -> Non
         workers.start()
         row = client.wait(old)
         assert (row.status, row.attempt) == ("succeeded", 2)
-        assert client._store.counts()["b"].succeeded < 2000
+        assert client._database.results.counts()["b"].succeeded < 2000
 
 
 def test_a_full_redis_still_renews_releases_and_acknowledges() -> None:

@@ -15,6 +15,7 @@ from tests.support.counting import (
     store_of,
     wait_until_nothing_is_left,
 )
+from tests.support.rows import newest_results
 from tests.support.waiting import wait_for
 from tests.support.worker import Supervisor, Workers
 
@@ -32,7 +33,7 @@ def test_a_job_that_ends_its_worker_is_poisoned_and_takes_nobody_along(
 
         def settled() -> bool:
             supervisor.look()
-            return len(store_of(client).results_of(ids)) == len(ids)
+            return len(store_of(client).results.get_many(ids)) == len(ids)
 
         wait_for(settled, timeout=120)
         rows = rows_of(client, ids)
@@ -94,5 +95,5 @@ def test_the_same_job_delivered_five_times_has_one_row(workers: Workers) -> None
             workers.wait_ready(worker)
         rows = rows_of(client, ids)
         wait_until_nothing_is_left(broker)
-        assert len(store_of(client).results(limit=1000)) == 200
+        assert len(newest_results(store_of(client), limit=1000)) == 200
     assert {(row.status, row.attempt) for row in rows} == {("succeeded", 1)}

@@ -57,7 +57,7 @@ def test_connections_that_are_reset_under_load(workers: Workers, proxy: Proxy) -
         freeze_results(store_of(client))
         ids = submit(client, 600)
         for rows in (50, 150, 250, 350, 450):
-            wait_for(lambda rows=rows: len(store_of(client).results_of(ids)) >= rows)
+            wait_for(lambda rows=rows: len(store_of(client).results.get_many(ids)) >= rows)
             proxy.cut()
         results = rows_of(client, ids)
         wait_until_nothing_is_left(broker)
@@ -123,7 +123,7 @@ def test_a_server_that_is_killed_and_has_its_log(workers: Workers, tmp_path: Pat
         with workers.client() as client, workers.broker() as broker:
             ids = submit(client, 600)
             for rows in (100, 300):
-                wait_for(lambda rows=rows: len(store_of(client).results_of(ids)) >= rows)
+                wait_for(lambda rows=rows: len(store_of(client).results.get_many(ids)) >= rows)
                 server.kill()
                 server.start()
             results = rows_of(client, ids)
@@ -138,7 +138,7 @@ def test_scripts_that_are_forgotten_under_load(workers: Workers) -> None:
     with workers.client() as client, workers.broker() as broker:
         ids = submit(client, 400)
         for rows in (50, 150, 250):
-            wait_for(lambda rows=rows: len(store_of(client).results_of(ids)) >= rows)
+            wait_for(lambda rows=rows: len(store_of(client).results.get_many(ids)) >= rows)
             broker.script_flush()
         results = rows_of(client, ids)
         wait_until_nothing_is_left(broker)

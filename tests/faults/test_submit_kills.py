@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from labelmill.broker import message
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.sources.ids import row_id
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
@@ -26,7 +26,7 @@ def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_
     file = tmp_path / "rows.csv"
     file.write_text("text\n" + "".join(f"row {number}\n" for number in range(1, ROWS + 1)))
     command = (sys.executable, "-m", "labelmill", "submit", "scripted", str(file), "--run", "r")
-    with workers.broker() as broker, Store.open(workers.database_url) as store:
+    with workers.broker() as broker, Database.open(workers.database_url) as store:
         for some in sorted(random.sample(range(ROWS), KILLS)):
             with subprocess.Popen(
                 command,
@@ -55,5 +55,5 @@ def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_
         )  # fmt: skip
         assert f"0 submitted, {ROWS:,} submitted before" in resume.stderr
         workers.start()
-        wait_for(lambda: (store.run_progress("r") or (0,)).finished == ROWS, 120)  # type: ignore[union-attr]
-        assert len(store.results_of(ids)) == ROWS
+        wait_for(lambda: (store.runs.progress("r") or (0,)).finished == ROWS, 120)  # type: ignore[union-attr]
+        assert len(store.results.get_many(ids)) == ROWS

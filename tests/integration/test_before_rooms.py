@@ -24,7 +24,7 @@ from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.bulk.checkpoint import run_publisher
 from labelmill.client import Client, ErrorCode, Status
 from labelmill.db import schema
-from labelmill.db.database import create_database_engine
+from labelmill.db.connection import create_database_engine
 from labelmill.db.tokens import Tokens
 from labelmill.gateway.secrets import digest_of
 from labelmill.recovery import cursor

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from labelmill.broker.queues import QueueKeys, queue_depths
 from labelmill.client import Client
-from labelmill.db.store import Store
-from labelmill.db.tables import Result
+from labelmill.core.result import Result
+from labelmill.db.database import Database
 from tests.support.waiting import wait_for
 
 _FROZEN_SQLITE = """
@@ -25,7 +25,7 @@ FOR EACH ROW EXECUTE FUNCTION written_once();
 """
 
 
-def freeze_results(store: Store) -> None:
+def freeze_results(store: Database) -> None:
     """Have the database refuse whatever would change or remove a row."""
     with store.engine.begin() as connection:
         if store.engine.dialect.name == "postgresql":
@@ -35,25 +35,25 @@ def freeze_results(store: Store) -> None:
                 connection.execute(text(_FROZEN_SQLITE.format(event=event)))
 
 
-def store_of(client: Client) -> Store:
+def store_of(client: Client) -> Database:
     """The client's store, to look at all rows."""
-    return client._store
+    return client._database
 
 
 def rows_of(client: Client, ids: Sequence[str], timeout: float = 60) -> list[Result]:
     """The rows of these jobs, once each has one; and no row is of any other job."""
     store = store_of(client)
     wait_for(lambda: row_count(store) >= len(ids), timeout)
-    rows = store.results_of(ids)
+    rows = store.results.get_many(ids)
     assert len(set(ids)) == len(ids)
     assert [each for each in ids if each not in rows] == [], "lost"
     assert row_count(store) == len(ids), "rows that nobody asked for"
     return [rows[each] for each in ids]
 
 
-def row_count(store: Store) -> int:
+def row_count(store: Database) -> int:
     """How many rows there are."""
-    return sum(each.succeeded + each.failed for each in store.counts().values())
+    return sum(each.succeeded + each.failed for each in store.results.counts().values())
 
 
 def depth(broker: redis.Redis, queue: str = "scripted") -> dict[str, int]:

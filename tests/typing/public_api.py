@@ -29,7 +29,7 @@ from labelmill.client import (
 from labelmill.core.catalog import Catalog, ModelSpec
 from labelmill.core.job import Job
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
-from labelmill.db.database import create_database_engine
+from labelmill.db.connection import create_database_engine
 from labelmill.engines import Engine
 from labelmill.webhook import InvalidSignature, verify
 

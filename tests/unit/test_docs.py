@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import subprocess
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+from celery import states
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
 
 from labelmill import client
+from labelmill.broker.events import JobFinished
+from labelmill.broker.queues import QueueDepth
 from labelmill.cli.main import COMMANDS, command
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ErrorCode
+from labelmill.core.states import JobState, Status
+from labelmill.export import join
+from labelmill.gateway import schemas
 from labelmill.gateway.app import create_app
 from labelmill.gateway.settings import GatewaySettings
+from labelmill.webhook.delivery import DeliveryOutcome
 from labelmill.worker.settings import WorkerSettings
+from tests.support.fences import PAGES
+from tests.unit.test_house import FOLDERS, ROOMS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-FOLDERS = ("app", "bench", "core", "db", "producer", "tests", "worker")
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    *(ROOT / folder / "README.md" for folder in FOLDERS),
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
 # An index page has no files beside the README: its links name the repository.
 OURS = re.compile(
     r"https://(github\.com|raw\.githubusercontent\.com)/labelmill/labelmill/(blob/)?main/"
@@ -121,3 +128,125 @@ def test_every_request_of_the_gateway_is_described() -> None:
         for method in methods
     }
     assert asked == {name for name in described if name.startswith(("GET ", "POST "))}
+
+
+def resolved(name: str) -> object:
+    """What a name such as ``core.job.Job`` stands for."""
+    found: object = importlib.import_module(f"labelmill.{name.partition('.')[0]}")
+    path = name.split(".")
+    for depth, part in enumerate(path[1:], 2):
+        try:
+            found = importlib.import_module(f"labelmill.{'.'.join(path[:depth])}")
+        except ModuleNotFoundError:
+            found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_and_names_of_ours_exist(page: Path) -> None:
+    if page.name == "CHANGELOG.md":  # it speaks of former names, too
+        return
+    tables = {"results", "jobs", "runs", "models"}
+    for name in re.findall(r"`(?:labelmill\.)?([a-z_]+(?:\.\w+)+)(?:\(\))?`", page.read_text()):
+        if name.partition(".")[0] in ROOMS and name.partition(".")[0] not in tables:
+            assert resolved(name) is not None, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_of_ours_exist(page: Path) -> None:
+    folders = "|".join((*FOLDERS, "tests", "docs", "deploy"))
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+def words_of(page: str, heading: str) -> dict[str, set[str]]:
+    """The rows of a table that begins with a heading: the words in backquotes, by first cell."""
+    table = (ROOT / "docs" / page).read_text().partition(f"\n| {heading} ")[2].partition("\n\n")[0]
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    return {first.strip("| `"): set(re.findall(r"`([^`]+)`", second)) for first, second, *_ in rows}
+
+
+def test_the_states_of_a_job_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "explanation" / "job.md").read_text()
+    drawing = text.partition("```mermaid\n")[2].partition("```")[0]
+    drawn = set(re.findall(r"^ +(\w+) -->|--> (\w+)", drawing, re.MULTILINE))
+    drawn = {state for pair in drawn for state in pair if state}
+    # What is lost, or has expired, is nowhere counted: it follows from the others.
+    assert drawn == {*Status, *QueueDepth.__annotations__, "expired", "lost"}
+    assert set(words_of("explanation/job.md", "state")) == drawn
+
+    spoken = iter(words_of("explanation/job.md", "who says it").values())
+    row, depths, job, model, celery, run, export, delivery = spoken
+    assert row == set(Status) == set(get_args(get_type_hints(JobFinished)["status"]))
+    assert depths == set(QueueDepth.__annotations__)
+    state = TypeAdapter(schemas.JobOut.model_fields["state"].annotation)
+    assert job == set(JobState) == set(state.json_schema()["enum"])
+    assert model == {"running", *QueueDepth.__annotations__} - {"leased"}
+    assert model <= set(schemas.Model.model_fields)
+    assert celery == {states.PENDING, states.SUCCESS, states.FAILURE, states.REVOKED}
+    assert run == {"submitted", "succeeded", "failed", "finished"}
+    assert all(hasattr(client.RunProgress(1, 1, 0), name) for name in run)
+    assert export == {*Status, "rejected"}
+    assert '= "rejected"' in Path(join.__file__).read_text()
+    assert delivery == {outcome.value for outcome in DeliveryOutcome}
+
+
+def test_every_public_name_is_in_the_python_reference() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.rst"))
+    named = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE))
+    assert set(client.__all__) | {"ResultBackend", "Engine", "verify"} <= named
+
+
+def test_every_decision_is_in_the_index_and_whole() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "index.md").read_text()
+    records = sorted(folder.glob("0*.md"))
+    for number, record in enumerate(records, 1):
+        text = record.read_text()
+        title = re.match(rf"# {number}\. (.+)\n", text)
+        assert title
+        assert f"| {number} | [{title[1]}]({record.name}) |" in index
+        assert re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE) == [
+            "Context",
+            "Decision",
+            "Tried or measured",
+            "Consequences",
+        ]
+        assert len(text.splitlines()) <= 25
+    assert index.count("\n| ") == len(records) + 1  # and its head
+
+
+def test_make_help_lists_every_target_in_a_group() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    [phony] = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    done = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+    listed = re.findall(r"^  make ([a-z-]+) +\S", done.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(phony.split())
+    targets = re.findall(r"^([a-z][a-z-]+):", makefile, re.MULTILINE)
+    assert sorted(targets) == sorted(listed)
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
+    groups = done.stdout.strip().split("\n\n")
+    assert all(re.match(r"[A-Z][a-z ]+\n  make ", group) for group in groups)
+
+
+def test_contributing_names_targets_that_there_are() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 8
+    assert [name for name in named if f"\n{name}:" not in makefile] == []
+
+
+def test_what_others_run_says_the_same_words() -> None:
+    yaml = YAML(typ="safe")
+    workflow = yaml.load(ROOT / ".github" / "workflows" / "check.yml")
+    [job] = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE):
+        assert f"\n{target}:" in makefile
+    [local] = yaml.load(ROOT / ".pre-commit-config.yaml")["repos"]
+    for hook in local["hooks"]:
+        program, *words = hook["entry"].split()
+        assert hook["language"] == "system"
+        assert (ROOT / program).exists() or not (ROOT / ".venv").exists(), program
+        assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))

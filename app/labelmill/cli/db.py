@@ -8,7 +8,7 @@ import typer
 
 from labelmill.core.settings import DatabaseSettings
 from labelmill.db import schema
-from labelmill.db.database import create_database_engine
+from labelmill.db.connection import create_database_engine
 
 app = typer.Typer(name="db", help="The results database and its version.", no_args_is_help=True)
 

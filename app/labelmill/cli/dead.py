@@ -15,7 +15,7 @@ from labelmill.broker.connection import open_broker
 from labelmill.cli.lines import print_json
 from labelmill.core.errors import ConfigurationError, JobError, LabelmillError
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.recovery.dead_letters import DeadLetter, DeadLetters
 
 _stdout = Console()
@@ -39,9 +39,9 @@ def list_letters(model: Model = None, as_json: Json = False) -> None:
 
     Example: labelmill dead list --model topics
     """
-    with _letters() as (letters, store):
+    with _letters() as (letters, database):
         described = (
-            _described(letter, store)
+            _described(letter, database)
             for queue in _queues(letters, model)
             for letter in letters.of(queue)
         )
@@ -63,10 +63,10 @@ def show(
 
     Example: labelmill dead show 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11 --payload
     """
-    with _letters() as (letters, store):
+    with _letters() as (letters, database):
         [letter] = _chosen(letters, [job_id], None, everything=False)
         content = letter.content
-        shown = _described(letter, store)
+        shown = _described(letter, database)
         if payload:
             shown["payload"] = content.job.to_kwargs() if content.job else None
             shown["unreadable"] = content.error.message if content.error else None
@@ -140,12 +140,12 @@ def _each(
 
 
 @contextmanager
-def _letters() -> Iterator[tuple[DeadLetters, Store]]:
+def _letters() -> Iterator[tuple[DeadLetters, Database]]:
     with (
         open_broker(BrokerSettings().broker_url) as broker,
-        Store.open(DatabaseSettings().database_url) as store,
+        Database.open(DatabaseSettings().database_url) as database,
     ):
-        yield DeadLetters(broker, store), store
+        yield DeadLetters(broker, database), database
 
 
 def _queues(letters: DeadLetters, model: str | None) -> list[str]:
@@ -175,9 +175,9 @@ def _chosen(
         )
 
 
-def _described(letter: DeadLetter, store: Store) -> dict[str, Any]:
+def _described(letter: DeadLetter, database: Database) -> dict[str, Any]:
     """What can be said of a letter without what is in it."""
-    row, again = store.result(letter.id), store.job(letter.replay_id)
+    row, again = database.results.get(letter.id), database.jobs.get(letter.replay_id)
     job, enqueued_at = letter.content.job, letter.content.enqueued_at
     return {
         "id": letter.id,

@@ -20,8 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from labelmill.client import Client
-from labelmill.db.store import Store
-from labelmill.db.tables import Result
+from labelmill.core.result import Result
+from labelmill.db.database import Database
+from labelmill.db.filters import ResultFilter
 from labelmill.demo import held_out
 from labelmill.demo.held_out import HeldOut
 from labelmill.local.postgres import PostgresServer
@@ -34,7 +35,7 @@ _LOOK_AGAIN_S = 0.05
 _console = Console()
 
 
-class Database(StrEnum):
+class DatabaseKind(StrEnum):
     """Where the demo writes its results."""
 
     SQLITE = "sqlite"
@@ -42,7 +43,9 @@ class Database(StrEnum):
 
 
 def demo(
-    database: Annotated[Database, typer.Option(help="The results database.")] = Database.SQLITE,
+    database: Annotated[
+        DatabaseKind, typer.Option(help="The results database.")
+    ] = DatabaseKind.SQLITE,
     workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
 ) -> None:
     """Label a few hundred held-out texts and images, and show what came out.
@@ -81,10 +84,10 @@ def _run(stack: Stack, url: str, sets: list[HeldOut]) -> bool:
     began = time.monotonic()
     with Client(stack.settings["LABELMILL_BROKER_URL"], url) as client:
         runs = {each.model: client.submit_many(each.model, each.jobs).run for each in sets}
-    with Store.open(url) as store:
-        _follow(store, runs)
+    with Database.open(url) as database:
+        _follow(database, runs)
         seconds = time.monotonic() - began
-        found = {model: list(store.iter_results(run_id=run)) for model, run in runs.items()}
+        found = {model: _results(database, run) for model, run in runs.items()}
     for each in sets:
         _show_samples(each, found[each.model])
     _show_summary(sets, found)
@@ -96,6 +99,10 @@ def _run(stack: Stack, url: str, sets: list[HeldOut]) -> bool:
     )
     _console.print(next_steps(), markup=False, highlight=False, soft_wrap=True)
     return jobs == sum(len(each.jobs) for each in sets)
+
+
+def _results(database: Database, run: str) -> list[Result]:
+    return [each.result for each in database.results.oldest_first(ResultFilter(run_id=run))]
 
 
 def next_steps() -> str:
@@ -121,7 +128,7 @@ def next_steps() -> str:
     )
 
 
-def _follow(store: Store, runs: dict[str, str]) -> None:
+def _follow(database: Database, runs: dict[str, str]) -> None:
     columns = (
         TextColumn("{task.description:>8}"),
         BarColumn(),
@@ -133,7 +140,7 @@ def _follow(store: Store, runs: dict[str, str]) -> None:
         left = set(runs)
         while left:
             for model in list(left):
-                state = store.run_progress(runs[model])
+                state = database.runs.progress(runs[model])
                 if state is not None:
                     progress.update(bars[model], total=state.submitted, completed=state.finished)
                     if state.finished >= state.submitted:
@@ -189,8 +196,8 @@ def _show_summary(sets: list[HeldOut], found: dict[str, list[Result]]) -> None:
 
 
 @contextmanager
-def _database(kind: Database, folder: Path) -> Iterator[str]:
-    if kind is Database.SQLITE:
+def _database(kind: DatabaseKind, folder: Path) -> Iterator[str]:
+    if kind is DatabaseKind.SQLITE:
         yield f"sqlite:///{folder / 'labelmill.db'}"
         return
     with PostgresServer() as server:

@@ -15,9 +15,8 @@ from rich.table import Table
 from labelmill.cli.lines import print_json
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.settings import DatabaseSettings
+from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
-from labelmill.db.records import Records
-from labelmill.db.store import Store
 from labelmill.export.canvas import Png, Svg
 from labelmill.export.confusion import Confusion, confusion, draw, shortened, size
 from labelmill.export.join import source_rows, with_results
@@ -81,13 +80,13 @@ def evaluate_run(
     """
     kind = _kind(output)
     names = dict(_pair(each) for each in maps or ())
-    with Store.open(DatabaseSettings().database_url) as store:
-        rows = source_rows(store, run, truth_file, id_column)
+    with Database.open(DatabaseSettings().database_url) as database:
+        rows = source_rows(database, run, truth_file, id_column)
         if truth not in rows.columns:
             raise ConfigurationError(
                 f"there is no column {truth!r}; there is {', '.join(map(repr, rows.columns))}"
             )
-        found = with_results(rows, Records(store.engine), ResultFilter())
+        found = with_results(rows, database.results, ResultFilter())
         counted = count_truths(found, rows.columns.index(truth))
     judged = evaluate(counted, names)
     _warn(judged, counted.known)

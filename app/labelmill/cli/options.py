@@ -8,7 +8,7 @@ import typer
 
 from labelmill.cli.moments import parse_moment
 from labelmill.core.errors import ConfigurationError
-from labelmill.core.result import Status
+from labelmill.core.states import Status
 from labelmill.db.filters import ResultFilter
 
 Run = Annotated[str | None, typer.Option(help="Only this run.")]

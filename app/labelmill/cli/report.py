@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from rich import box
 from rich.markup import escape
@@ -14,40 +14,32 @@ from rich.text import Text
 
 from labelmill.broker.heartbeat import Heartbeat
 from labelmill.broker.queues import QueueDepth
+from labelmill.core.result import Result
+from labelmill.core.run import Run
 from labelmill.db.records import Record
-from labelmill.db.store import ModelCounts, RunProgress
-from labelmill.db.tables import Result, Run
+from labelmill.db.results import ResultCounts
+from labelmill.db.runs import RunProgress
 
 _WIDE = 120  # from here on an id has a column of its own
 _JOB_WIDTH = 36
 _INPUT_LINES = 2
 
-RESULT_COLUMNS = tuple(column.name for column in Result.__table__.columns)
 
-
-class Row(NamedTuple):
-    """A result and what it is of: the text, the image's name or uri, or nothing that is known."""
-
-    result: Result | Record
-    input: str | None
-
-
-def row_fields(row: Row) -> dict[str, Any]:
+def row_fields(record: Record) -> dict[str, Any]:
     """A result's columns, with times in ISO 8601, and its input."""
-    values = {name: getattr(row.result, name) for name in RESULT_COLUMNS}
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in values.items()
-    } | {"input": row.input}
+        for name, value in record.result._asdict().items()
+    } | {"input": record.input}
 
 
-def write_json(rows: Iterable[Row], output: IO[str]) -> None:
+def write_json(records: Iterable[Record], output: IO[str]) -> None:
     """Write one JSON object a line."""
-    for row in rows:
-        output.write(json.dumps(row_fields(row), ensure_ascii=False) + "\n")
+    for record in records:
+        output.write(json.dumps(row_fields(record), ensure_ascii=False) + "\n")
 
 
-def results_table(rows: Iterable[Row], width: int) -> Table:
+def results_table(records: Iterable[Record], width: int) -> Table:
     """A table of results; where there is no room beside it, an input stands above its job's id.
 
     Parameters:
@@ -67,7 +59,7 @@ def results_table(rows: Iterable[Row], width: int) -> Table:
     table.add_column("label", overflow="fold", width=label)
     table.add_column("score", justify="right", no_wrap=True, width=score)
     table.add_column("runner-up / error", overflow="fold", width=other)
-    for result, source in rows:
+    for result, source in records:
         failed = result.error_code is not None
         text = escape(_beginning(source or "", rest * (1 if wide else _INPUT_LINES)))
         job = escape(result.id)
@@ -82,13 +74,13 @@ def results_table(rows: Iterable[Row], width: int) -> Table:
     return table
 
 
-def queues_table(depths: Mapping[str, QueueDepth], counts: Mapping[str, ModelCounts]) -> Table:
+def queues_table(depths: Mapping[str, QueueDepth], counts: Mapping[str, ResultCounts]) -> Table:
     """A table of queues: what waits, what is in hand, what is done."""
     table = Table(title="queues", title_justify="left", header_style="bold")
     for name in ("model", "waiting", "in flight", "delayed", "dead", "succeeded", "failed"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for queue, depth in depths.items():
-        done = counts.get(queue, ModelCounts())
+        done = counts.get(queue, ResultCounts())
         numbers = (
             depth["waiting"],
             depth["leased"],
@@ -145,6 +137,6 @@ def _beginning(text: str, cells: int) -> str:
     )
 
 
-def _runner_up(result: Result | Record) -> str:
+def _runner_up(result: Result) -> str:
     second = (result.scores or [])[1:2]
     return "".join(f"{escape(each['label'])} {each['score']:.2f}" for each in second)

@@ -12,12 +12,12 @@ from rich.console import Console
 from labelmill.cli import options, report
 from labelmill.cli.lines import quiet_pipe
 from labelmill.core.errors import ConfigurationError, SourceError
+from labelmill.core.run import Run
 from labelmill.core.settings import BrokerSettings, DatabaseSettings, ImageSettings
+from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
-from labelmill.db.records import Record, Records
-from labelmill.db.store import Store
-from labelmill.db.tables import Run
-from labelmill.export.columns import RESULT_COLUMNS, Export
+from labelmill.db.records import Record
+from labelmill.export.columns import export_of
 from labelmill.export.join import Rows, joined, source_rows
 from labelmill.export.output import Format, as_text, format_of, opened_output
 from labelmill.export.write import write_rows
@@ -116,22 +116,22 @@ def results(
         search=search,
     )
     chosen = _format(output, form, as_json=as_json, as_csv=as_csv)
-    with Store.open(DatabaseSettings().database_url) as store, quiet_pipe():
+    with Database.open(DatabaseSettings().database_url) as database, quiet_pipe():
         if chosen is None and output is None and _stdout.is_terminal:
-            _show(_records(store, ids, wanted, limit or _TABLE_ROWS))
+            _show(_records(database, ids, wanted, limit or _TABLE_ROWS))
             return
         if chosen is Format.HTML:
             if ids or limit:
                 raise ConfigurationError("a report is of all results that the options choose")
-            count = _report(store, wanted, output)
+            count = _report(database, wanted, output)
         else:
-            rows = None if ids or no_join else _source_rows(store, run, join, id_column, output)
+            rows = None if ids or no_join else _source_rows(database, run, join, id_column, output)
             if rows is None:
-                export = Export((), RESULT_COLUMNS, _records(store, ids, wanted, limit))
+                export = export_of(_records(database, ids, wanted, limit))
             else:
                 export = joined(
                     rows,
-                    Records(store.engine),
+                    database.results,
                     wanted,
                     only_finished=only_finished,
                     limit=limit,
@@ -142,21 +142,21 @@ def results(
 
 
 def _records(
-    store: Store, ids: list[str] | None, wanted: ResultFilter, limit: int | None
+    database: Database, ids: list[str] | None, wanted: ResultFilter, limit: int | None
 ) -> Iterator[Record]:
-    records = Records(store.engine)
+    records = database.results
     if ids:
-        return iter(list(records.of(ids, wanted).values())[:limit])
+        return iter(list(records.records(ids, wanted).values())[:limit])
     return records.newest_first(wanted, limit) if limit else records.oldest_first(wanted)
 
 
 def _source_rows(
-    store: Store, run: str | None, join: str | None, id_column: str | None, output: str | None
+    database: Database, run: str | None, join: str | None, id_column: str | None, output: str | None
 ) -> Rows | None:
     """The rows to put results beside, if there are any to be had."""
     if join is not None:
-        return source_rows(store, run, join, id_column)
-    found = store.run(run) if run is not None and output is not None else None
+        return source_rows(database, run, join, id_column)
+    found = database.runs.get(run) if run is not None and output is not None else None
     if found is None:
         return None
     try:
@@ -170,17 +170,17 @@ def _source_rows(
     return rows
 
 
-def _report(store: Store, wanted: ResultFilter, output: str | None) -> int:
+def _report(database: Database, wanted: ResultFilter, output: str | None) -> int:
     from labelmill.export.html import write_html
     from labelmill.export.pictures import Pictures
 
     uploads = UploadStore.open(BrokerSettings().upload_store)
-    run = store.run(wanted.run_id) if wanted.run_id is not None else None
+    run = database.runs.get(wanted.run_id) if wanted.run_id is not None else None
     pictures = Pictures(
         uploads, most=_THUMBNAILS, max_bytes=_THUMBNAIL_BYTES, folders=_picture_folders(run)
     )
     with opened_output(output) as file, as_text(file) as text:
-        return write_html(store, wanted, pictures, text)
+        return write_html(database, wanted, pictures, text)
 
 
 def _picture_folders(run: Run | None) -> list[Path]:
@@ -193,9 +193,9 @@ def _picture_folders(run: Run | None) -> list[Path]:
 
 
 def _show(records: Iterator[Record]) -> None:
-    rows = [report.Row(record, record.input) for record in records]
-    _stdout.print(report.results_table(rows, _stdout.width))
-    if not rows:
+    found = list(records)
+    _stdout.print(report.results_table(found, _stdout.width))
+    if not found:
         _stderr.print("nothing found")
 
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from labelmill.cli import report
 from labelmill.client import Client, ImageInput
 from labelmill.core.names import file_name
-from labelmill.core.result import Status
 from labelmill.core.settings import BrokerSettings
+from labelmill.core.states import Status
+from labelmill.db.records import Record
 from labelmill.media.uploads import UploadStore
 
 
@@ -49,11 +50,11 @@ def submit_one(
             sys.stdout.write(f"{job_id}\n")
             return
         Console(stderr=True).print(f"job {job_id}", highlight=False)
-        row = report.Row(client.wait(job_id), text or str(image))
+        record = Record(client.wait(job_id), text or str(image))
     stdout = Console()
     if stdout.is_terminal and not as_json:
-        stdout.print(report.results_table([row], stdout.width))
+        stdout.print(report.results_table([record], stdout.width))
     else:
-        report.write_json([row], sys.stdout)
-    if row.result.status is Status.FAILED:
+        report.write_json([record], sys.stdout)
+    if record.result.status is Status.FAILED:
         raise typer.Exit(1)

@@ -15,8 +15,8 @@ from labelmill.broker.queues import queue_depths
 from labelmill.cli import report
 from labelmill.core.catalog import Catalog
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
-from labelmill.db.ledger import Ledger
-from labelmill.db.store import ModelCounts, Store
+from labelmill.db.database import Database
+from labelmill.db.results import ResultCounts
 
 _stdout = Console()
 
@@ -34,14 +34,14 @@ def status(
     """
     settings = BrokerSettings()
     broker = open_broker(settings.broker_url)
-    with Store.open(DatabaseSettings().database_url) as store:
+    with Database.open(DatabaseSettings().database_url) as database:
         beats = heartbeats(broker)
-        counts = store.counts()
-        depths = queue_depths(broker, _queues(settings, store, counts))
+        counts = database.results.counts()
+        depths = queue_depths(broker, _queues(settings, database, counts))
         runs = [
             (run, progress)
-            for run in store.runs(_SHOWN_RUNS)
-            if (progress := store.run_progress(run.id))
+            for run in database.runs.newest(_SHOWN_RUNS)
+            if (progress := database.runs.progress(run.id))
         ]
     served = {model for beat in beats for model in beat["models"]}
     if as_json:
@@ -50,8 +50,8 @@ def status(
                 queue: {
                     **depth,
                     "served": queue in served,
-                    "succeeded": counts.get(queue, ModelCounts()).succeeded,
-                    "failed": counts.get(queue, ModelCounts()).failed,
+                    "succeeded": counts.get(queue, ResultCounts()).succeeded,
+                    "failed": counts.get(queue, ResultCounts()).failed,
                 }
                 for queue, depth in depths.items()
             },
@@ -78,8 +78,10 @@ def status(
         _stdout.print(report.runs_table(runs))
 
 
-def _queues(settings: BrokerSettings, store: Store, counts: dict[str, ModelCounts]) -> list[str]:
+def _queues(
+    settings: BrokerSettings, database: Database, counts: dict[str, ResultCounts]
+) -> list[str]:
     """Those of models.toml, then all others that jobs were sent to or came out of."""
     named = list(Catalog.load(settings.models_file)) if settings.models_file.is_file() else []
-    sent_to = (lane.model for lane in Ledger(store.engine).lanes())
+    sent_to = (lane.model for lane in database.jobs.lanes())
     return list(dict.fromkeys([*named, *counts, *sent_to]))

@@ -12,8 +12,7 @@ from rich.table import Column, Table
 
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import Store
-from labelmill.db.tokens import Tokens
+from labelmill.db.database import Database
 from labelmill.gateway.secrets import Scope, make
 
 _stdout = Console()
@@ -43,8 +42,8 @@ def create(
       labelmill token create dashboard --scope read
     """
     secret, kept = make(name, scope or [Scope.SUBMIT, Scope.READ])
-    with Store.open(DatabaseSettings().database_url) as store:
-        Tokens(store.engine).add(kept)
+    with Database.open(DatabaseSettings().database_url) as database:
+        database.tokens.add(kept)
     _stderr.print(f"token {kept.id} for {kept.scopes}; it is not shown again:", highlight=False)
     typer.echo(secret)
 
@@ -57,8 +56,8 @@ def list_tokens(
 
     Example: labelmill token list
     """
-    with Store.open(DatabaseSettings().database_url) as store:
-        tokens = Tokens(store.engine).all()
+    with Database.open(DatabaseSettings().database_url) as database:
+        tokens = database.tokens.all()
     if as_json:
         for each in tokens:
             revoked = each.revoked_at.isoformat() if each.revoked_at else None
@@ -84,8 +83,8 @@ def revoke(
 
     Example: labelmill token revoke 019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11
     """
-    with Store.open(DatabaseSettings().database_url) as store:
-        done = Tokens(store.engine).revoke(token_id, datetime.now(UTC))
+    with Database.open(DatabaseSettings().database_url) as database:
+        done = database.tokens.revoke(token_id, datetime.now(UTC))
     if not done:
         raise ConfigurationError(f"there is no token {token_id}, or it was revoked before")
     _stderr.print("revoked", highlight=False)

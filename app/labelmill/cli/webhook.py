@@ -16,8 +16,7 @@ import typer
 from labelmill.broker.group import ConsumerGroup
 from labelmill.core.errors import ConfigurationError, LabelmillError
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.queries import Queries
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.webhook.settings import WebhookSettings
 
 
@@ -74,8 +73,8 @@ def webhook(
                 Webhook(readers, sender, chosen, stop).run()
                 return
             sent = 0
-            with Store.open(DatabaseSettings().database_url) as store:
-                for delivery in finished_since(Queries(store.engine), moment, chosen):
+            with Database.open(DatabaseSettings().database_url) as database:
+                for delivery in finished_since(database.results, moment, chosen):
                     outcome, failure = sender.deliver(delivery)
                     if outcome is not DeliveryOutcome.DELIVERED:
                         raise LabelmillError(f"{sent:,} jobs sent, then {outcome.value}: {failure}")

@@ -26,7 +26,7 @@ from labelmill.bench.options import Log, Options
 from labelmill.bench.report import Measure, Report
 from labelmill.bench.tables import engine_table
 from labelmill.bench.turns import take_turns
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.local import gateway
 from labelmill.local.process import free_port
 from labelmill.local.stack import Stack
@@ -50,13 +50,13 @@ def run(options: Options, log: Log) -> Report:
     with (
         tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
         _stack(Path(folder), options.group_size) as (stack, port),
-        Store.open(stack.settings["LABELMILL_DATABASE_URL"]) as store,
+        Database.open(stack.settings["LABELMILL_DATABASE_URL"]) as database,
         _peer(stack) as peers_port,
     ):
 
         def ours() -> Answers:
             answers = _loaded(port, _QUEUE, seconds)
-            _check_rows(store, answers)
+            _check_rows(database, answers)
             statuses.append(str(dict(answers.statuses)))
             return answers
 
@@ -89,7 +89,7 @@ def _loaded(port: int, queue: str, seconds: float) -> Answers:
     return answers
 
 
-def _check_rows(store: Store, answers: Answers) -> None:
+def _check_rows(database: Database, answers: Answers) -> None:
     """Wait until each accepted job has its row.
 
     Raises:
@@ -99,7 +99,7 @@ def _check_rows(store: Store, answers: Answers) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while left:
         ids = sorted(left)[:_IDS_A_QUERY]
-        left -= set(store.results_of(ids))
+        left -= set(database.results.get_many(ids))
         if left and time.monotonic() > deadline:
             raise BenchmarkError(f"{len(left)} accepted jobs have no row")
 

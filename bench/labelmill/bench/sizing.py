@@ -19,6 +19,7 @@ from labelmill.bench.turns import Timed, take_turns, timed
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import Job
+from labelmill.core.tasks import InputKind
 from labelmill.engines import checkpoint
 from labelmill.engines.load import AnyEngine, load_engine
 from labelmill.worker.settings import WorkerSettings
@@ -55,7 +56,7 @@ def read_data(spec: ModelSpec, path: Path | None, text_column: str, limit: int) 
         ConfigurationError: an image model without images.
         SourceError: they cannot be read.
     """
-    if spec.task == "image-classification":
+    if spec.task.reads is InputKind.IMAGE:
         if path is None:
             raise ConfigurationError("name a folder of images with --data")
         files = inputs.own_images(path, limit)

@@ -1,18 +1,19 @@
-"""The announcement: what is said of a finished job on the stream ``labelmill:finished``.
+"""The events: what is said of a finished job on the stream ``labelmill:finished``.
 
 The worker that acknowledges a group appends one entry for it, in the same step: its field ``jobs``
-is the JSON list of the group's announcements. Each follows its committed row, and may come twice.
+is the JSON list of the group's events. Each follows its committed row, and may come twice.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol, TypedDict
+from typing import Literal, TypedDict
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from labelmill.core.result import ResultRow, Status
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.core.text import json_bytes
 
 STREAM = "labelmill:finished"
 FIELD = b"jobs"
@@ -30,50 +31,15 @@ class JobFinished(TypedDict):
     error_code: str | None
 
 
-class Finished(Protocol):
-    """A row as it was read: :class:`labelmill.db.tables.Result`, which no broker knows."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def run_id(self) -> str | None: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def label(self) -> str | None: ...
-    @property
-    def score(self) -> float | None: ...
-    @property
-    def error_code(self) -> str | None: ...
-
-
-def of_rows(rows: Iterable[ResultRow]) -> list[JobFinished]:
-    """The announcements of rows as they were written."""
-    return [
-        {
-            "id": row["id"],
-            "model": row["model"],
-            "run": row["run_id"],
-            # An enumeration's member is slow to ask for its value, and to encode.
-            "status": "succeeded" if row["status"] is Status.SUCCEEDED else "failed",
-            "label": row["label"],
-            "score": row["score"],
-            "error_code": row["error_code"],
-        }
-        for row in rows
-    ]
-
-
-def of_results(results: Iterable[Finished]) -> list[JobFinished]:
-    """The announcements of rows as they were read."""
+def of_results(results: Iterable[Result]) -> list[JobFinished]:
+    """The events of rows."""
     return [
         {
             "id": result.id,
             "model": result.model,
             "run": result.run_id,
-            "status": result.status.value,
+            # An enumeration's member is slow to ask for its value, and to encode.
+            "status": "succeeded" if result.status is Status.SUCCEEDED else "failed",
             "label": result.label,
             "score": result.score,
             "error_code": result.error_code,
@@ -82,22 +48,18 @@ def of_results(results: Iterable[Finished]) -> list[JobFinished]:
     ]
 
 
-def encode(announcements: Sequence[JobFinished]) -> bytes:
+def encode(events: Sequence[JobFinished]) -> bytes:
     """The value of an entry's field ``jobs``."""
-    try:
-        return to_json(announcements)
-    except ValueError:
-        # A lone surrogate has no UTF-8; the standard library escapes it.
-        return json.dumps(announcements).encode()
+    return json_bytes(events)
 
 
 def decode(value: bytes) -> list[JobFinished]:
-    """The announcements of an entry's field ``jobs``.
+    """The events of an entry's field ``jobs``.
 
     Raises:
         ValueError: it is no list of objects in JSON; no worker wrote it.
     """
-    announcements: list[JobFinished] = from_json(value)
-    if not isinstance(announcements, list) or not all(isinstance(a, dict) for a in announcements):
+    events: list[JobFinished] = from_json(value)
+    if not isinstance(events, list) or not all(isinstance(a, dict) for a in events):
         raise ValueError("an entry's field 'jobs' is a list of objects")
-    return announcements
+    return events

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from labelmill.core.errors import ErrorCode, JobError
-from labelmill.core.job import TASK_NAME, Job, check_id, parse_job
+from labelmill.core.job import TASK_NAME, Job, SubmittedJob, check_id, parse_job
+from labelmill.core.text import json_bytes
 
 #: Header in which our own client says when it enqueued; a bare ``send_task`` has none.
 ENQUEUED_AT_HEADER = "enqueued_at"
@@ -79,27 +80,16 @@ def body(kwargs: Mapping[str, Any]) -> list[Any]:
     return [[], kwargs, _NO_CALLBACKS]
 
 
-def encode(
-    job_id: str,
-    job: Job | Mapping[str, Any],
-    *,
-    queue: str,
-    enqueued_at: datetime,
-    priority: int = 0,
-    eta: datetime | None = None,
-    expires: datetime | None = None,
-    sent_at: datetime | None = None,
-) -> bytes:
-    """The entry of a queue's list that kombu would write for this job, or for its arguments."""
-    kwargs = job.to_kwargs() if isinstance(job, Job) else job
-    id = _json_bytes(job_id)
+def encode(job: SubmittedJob) -> bytes:
+    """The entry of a queue's list that kombu would write for this job."""
+    id = json_bytes(job.id)
     return _ENVELOPE % (
-        binascii.b2a_base64(_json_bytes(body(kwargs)), newline=False),
+        binascii.b2a_base64(json_bytes(body(job.payload)), newline=False),
         id,
         id,
-        _shared_headers(enqueued_at, eta, expires, sent_at),
+        _shared_headers(job.enqueued_at, job.eta, job.expires_at, job.sent_at),
         id,
-        _shared_properties(queue, priority),
+        _shared_properties(job.model, job.priority),
         os.urandom(16).hex().encode(),
     )
 
@@ -140,7 +130,7 @@ def _shared_properties(queue: str, priority: int) -> bytes:
 
 def _fields(content: Mapping[str, Any]) -> bytes:
     """The fields of a JSON object, without its braces."""
-    return _json_bytes(content)[1:-1]
+    return json_bytes(content)[1:-1]
 
 
 def decode(raw: bytes) -> Message:
@@ -228,14 +218,6 @@ def _json(text: str | bytes, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise _invalid(f"{what} is not JSON") from None
-
-
-def _json_bytes(value: object) -> bytes:
-    try:
-        return to_json(value)
-    except ValueError:
-        # A lone surrogate has no UTF-8; the standard library escapes it.
-        return json.dumps(value).encode()
 
 
 def _time(head: dict[str, Any], name: str) -> datetime | None:

@@ -15,9 +15,9 @@ from redis.retry import Retry
 
 from labelmill.broker import message
 from labelmill.broker.connection import checked_url
-from labelmill.broker.publication import Publication
 from labelmill.broker.queues import QueueKeys
 from labelmill.core.errors import BrokerUnavailable
+from labelmill.core.job import SubmittedJob
 
 _TIMEOUT_SECONDS = 5  # a producer is told soon that Redis is away
 _CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
@@ -57,9 +57,7 @@ class Publisher:
             )
         )
 
-    def publish(
-        self, publications: Sequence[Publication], note: CheckpointHash | None = None
-    ) -> None:
+    def publish(self, jobs: Sequence[SubmittedJob], note: CheckpointHash | None = None) -> None:
         """Publish jobs, in their order.
 
         Parameters:
@@ -70,8 +68,8 @@ class Publisher:
         """
         try:
             with self._broker.pipeline(transaction=True) if note else nullcontext() as pipe:
-                for name, some in _by_list(publications).items():
-                    for messages in _commands(map(_encoded, some)):
+                for name, some in _by_list(jobs).items():
+                    for messages in _commands(map(message.encode, some)):
                         (pipe or self._broker).lpush(name, *messages)
                 if pipe is not None and note is not None:
                     pipe.hset(note.key, mapping=dict(note.fields))
@@ -89,9 +87,9 @@ class Publisher:
         self._broker.close()
 
 
-def _by_list(publications: Sequence[Publication]) -> dict[str, list[Publication]]:
-    lists: dict[str, list[Publication]] = {}
-    for (queue, priority), some in groupby(publications, attrgetter("queue", "priority")):
+def _by_list(jobs: Sequence[SubmittedJob]) -> dict[str, list[SubmittedJob]]:
+    lists: dict[str, list[SubmittedJob]] = {}
+    for (queue, priority), some in groupby(jobs, attrgetter("model", "priority")):
         lists.setdefault(QueueKeys(queue).list_of(priority), []).extend(some)
     return lists
 
@@ -108,16 +106,3 @@ def _commands(messages: Iterable[bytes]) -> Iterator[list[bytes]]:
             command, size = [], 0
     if command:
         yield command
-
-
-def _encoded(publication: Publication) -> bytes:
-    return message.encode(
-        publication.id,
-        publication.job,
-        queue=publication.queue,
-        priority=publication.priority,
-        enqueued_at=publication.enqueued_at,
-        eta=publication.eta,
-        expires=publication.expires,
-        sent_at=publication.sent_at,
-    )

@@ -28,6 +28,7 @@ from pydantic import (
 
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import MAX_TOP_K
+from labelmill.core.tasks import Task
 
 #: The queue of ordinary Celery tasks; no model may be called so.
 MAINTENANCE_QUEUE = "maintenance"
@@ -36,8 +37,6 @@ MAX_GROUP_SIZE = 1024  # one Lua call takes a group; more would hold up the serv
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-Task = Literal["text-classification", "image-classification"]
 
 
 class ModelSpec(BaseModel):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from typing import Annotated, TypeAlias
 
 MAX_ID_LENGTH = 255
 """Characters in the id of a job or a run, a model's alias or a worker's name.
 
 They are indexed, and an index entry of PostgreSQL holds 2,704 bytes: two of these at four bytes
 a character still fit."""
+
+Name: TypeAlias = Annotated[str, MAX_ID_LENGTH]
+"""The id of a job or a run, a model's alias or a worker's name, as an indexed column holds it."""
 
 
 def new_id() -> str:

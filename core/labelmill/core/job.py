@@ -1,11 +1,12 @@
-"""The job: what a message asks for, validated by the same code at both ends."""
+"""The job: what a message asks for, validated by the same code at both ends; and as submitted."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -17,8 +18,10 @@ from pydantic import (
 )
 
 from labelmill.core.errors import ErrorCode, JobError
-from labelmill.core.ids import MAX_ID_LENGTH
+from labelmill.core.ids import MAX_ID_LENGTH, Name
+from labelmill.core.json import JsonValue
 from labelmill.core.names import MAX_NAME_LENGTH, printable_name
+from labelmill.core.tasks import InputKind
 
 TASK_NAME = "labelmill.classify"
 SCHEMA_VERSION = 1
@@ -27,6 +30,13 @@ MAX_TEXT_BYTES = 256 * 1024  # of UTF-8; far beyond what any classifier reads
 MAX_INLINE_IMAGE_BYTES = 1024 * 1024  # decoded; Redis is not an image store
 MAX_URI_LENGTH = 2048
 MAX_TOP_K = 1000
+MAX_PRIORITY = 9  # the least urgent
+
+Uri = Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH)]
+ImageName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Priority = Annotated[int, Field(ge=0, le=MAX_PRIORITY)]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -44,12 +54,9 @@ class Image(BaseModel):
 
     model_config = _STRICT
 
-    uri: Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH)] | None = None
+    uri: Uri | None = None
     base64: str | None = None
-    name: (
-        Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), BeforeValidator(_printable)]
-        | None
-    ) = None
+    name: Annotated[ImageName, BeforeValidator(_printable)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -81,7 +88,7 @@ class Options(BaseModel):
 
     model_config = _STRICT
 
-    top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] | None = None
+    top_k: TopK | None = None
 
 
 class Job(BaseModel):
@@ -91,7 +98,7 @@ class Job(BaseModel):
 
     text: str | None = None
     image: Image | None = None
-    run: Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)] | None = None
+    run: Id | None = None
     options: Options = Options()
     version: Literal[1] = 1
 
@@ -100,6 +107,11 @@ class Job(BaseModel):
         if (self.text is None) == (self.image is None):
             raise ValueError("give exactly one of text and image")
         return self
+
+    @property
+    def kind(self) -> InputKind:
+        """What it holds."""
+        return InputKind.TEXT if self.text is not None else InputKind.IMAGE
 
     @property
     def content(self) -> str | Image:
@@ -111,6 +123,47 @@ class Job(BaseModel):
     def to_kwargs(self) -> dict[str, Any]:
         """The keyword arguments that :func:`parse_job` turns back into this job."""
         return self.model_dump(exclude_defaults=True)
+
+
+class SubmittedJob(NamedTuple):
+    """A job as it is submitted: a row of the ledger, and what its message is made of.
+
+    Attributes:
+        model: the alias, which is also the queue.
+        payload: the message's keyword arguments, as of :meth:`Job.to_kwargs`.
+        priority: 0, the most urgent, to ``MAX_PRIORITY``.
+        eta: not to be started before.
+        expires_at: not to be started after.
+        sent_at: given where it is not sent when it is enqueued, but later; the ledger has it not.
+    """
+
+    id: Name
+    model: Name
+    payload: Mapping[str, JsonValue]
+    enqueued_at: datetime
+    run_id: Name | None = None
+    priority: int = 0
+    eta: datetime | None = None
+    expires_at: datetime | None = None
+    sent_at: datetime | None = None
+
+    @classmethod
+    def of(cls, job: Job, *, id: str, model: str, enqueued_at: datetime, **options: Any) -> Self:
+        """A validated job under an id; the options are ``priority``, ``eta``, ``expires_at``."""
+        return cls(id, model, job.to_kwargs(), enqueued_at, job.run, **options)
+
+
+def job_kwargs(
+    *,
+    text: str | None = None,
+    image: Mapping[str, JsonValue] | None = None,
+    top_k: int | None = None,
+    run: str | None = None,
+) -> dict[str, Any]:
+    """The keyword arguments of a message, without those that are not given."""
+    options = {"top_k": top_k} if top_k is not None else None
+    given = {"text": text, "image": image, "run": run, "options": options}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def parse_job(kwargs: Mapping[str, object]) -> Job:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 
-class Cursor(NamedTuple):
+class PageCursor(NamedTuple):
     """The last row of a page; the next page begins after it.
 
     Unlike an offset it costs the same on every page, and rows that arrive in the meantime

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.core.ledger import JobRow
+from labelmill.core.job import SubmittedJob
 from labelmill.db.rows import storable_jobs
 
 _COLUMNS = (
@@ -15,7 +15,7 @@ _COLUMNS = (
 )
 
 
-class Cursor(Protocol):
+class DBAPICursor(Protocol):
     """A DB-API cursor whose parameters are written ``%s``."""
 
     rowcount: int
@@ -24,7 +24,7 @@ class Cursor(Protocol):
         """Run a statement."""
 
 
-def add_job_by_cursor(cursor: Cursor, vendor: str, row: JobRow) -> bool:
+def add_job_by_cursor(cursor: DBAPICursor, vendor: str, job: SubmittedJob) -> bool:
     """Write a job into the ledger on a cursor of the caller's; False if it was there.
 
     Parameters:
@@ -38,7 +38,7 @@ def add_job_by_cursor(cursor: Cursor, vendor: str, row: JobRow) -> bool:
             f"a {vendor} transaction cannot hold jobs: begin it on the results database, SQLite or"
             " PostgreSQL"
         )
-    [values] = storable_jobs([row])
+    [values] = storable_jobs([job])
     is_sqlite = vendor == "sqlite"
     payload = json.dumps(values["payload"])
     moments = [values["eta"], values["expires_at"], values["enqueued_at"], values["due_at"]]

@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from labelmill.core.errors import DatabaseUnavailable, LabelmillError, SchemaOutOfDate
-from labelmill.db.database import shown
+from labelmill.db.connection import shown
 
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, or_
 
-from labelmill.core.result import Status
-from labelmill.db.rows import storable_text
-from labelmill.db.tables import Job, Result
+from labelmill.core.states import Status
+from labelmill.core.text import storable_text
+from labelmill.db.tables import jobs, results
 
 MAX_SEARCH_LENGTH = 1000
 """Characters of a text that is searched for."""
@@ -53,24 +53,24 @@ class ResultFilter:
 def by_columns(wanted: ResultFilter) -> Iterator[ColumnElement[bool]]:
     """The conditions on the table of results itself: all but ``text``."""
     equal = {
-        Result.run_id: wanted.run_id,
-        Result.model: wanted.model,
-        Result.label: wanted.label,
-        Result.error_code: wanted.error_code,
+        results.c.run_id: wanted.run_id,
+        results.c.model: wanted.model,
+        results.c.label: wanted.label,
+        results.c.error_code: wanted.error_code,
     }
     for column, value in equal.items():
         if value is not None:
             yield column == storable_text(value)
     if wanted.status is not None:
-        yield Result.status == wanted.status
+        yield results.c.status == wanted.status
     if wanted.min_score is not None:
-        yield Result.score >= wanted.min_score
+        yield results.c.score >= wanted.min_score
     if wanted.max_score is not None:
-        yield Result.score <= wanted.max_score
+        yield results.c.score <= wanted.max_score
     if wanted.since is not None:
-        yield Result.finished_at >= wanted.since
+        yield results.c.finished_at >= wanted.since
     if wanted.until is not None:
-        yield Result.finished_at < wanted.until
+        yield results.c.finished_at < wanted.until
 
 
 def job_input() -> ColumnElement[str | None]:
@@ -88,7 +88,8 @@ def _searched() -> ColumnElement[str | None]:
 
 def _inputs() -> list[ColumnElement[str | None]]:
     return [
-        Job.payload[path].as_string() for path in (("text",), ("image", "name"), ("image", "uri"))
+        jobs.c.payload[path].as_string()
+        for path in (("text",), ("image", "name"), ("image", "uri"))
     ]
 
 
@@ -103,7 +104,7 @@ def mentions(text: str, dialect: str) -> ColumnElement[bool]:
         found = _searched().regexp_match("".join(map(_in_regular_expression, text)))
     else:
         found = _searched().op("GLOB")("*" + "".join(map(_in_glob, text)) + "*")
-    return or_(Result.id == text, found)
+    return or_(results.c.id == text, found)
 
 
 def _cases(character: str) -> str:

@@ -7,7 +7,7 @@ them through SQLAlchemy took more time than all else that a worker does around a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import chain
@@ -21,8 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Text
 
-from labelmill.core.ledger import LedgerRow
-from labelmill.core.result import ResultRow
+from labelmill.db.rows import Row
 from labelmill.db.tables import UTCDateTime
 
 # The driver keeps the last 128 statements of a connection; these are of as many lengths at most,
@@ -30,13 +29,11 @@ from labelmill.db.tables import UTCDateTime
 _ROWS_A_STATEMENT = 64
 
 
-def insert_missing(
-    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[LedgerRow]
-) -> set[str]:
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -> set[str]:
     """Insert the rows whose ids are not in the table, and return those ids.
 
     Parameters:
-        connection: of :func:`labelmill.db.database.for_single_statements`.
+        connection: of :func:`labelmill.db.connection.for_single_statements`.
         rows: as :mod:`.rows` returns them: each id once, sorted, nothing that cannot be stored.
     """
     if connection.dialect.name == "postgresql":
@@ -58,19 +55,15 @@ def insert_missing(
     return inserted
 
 
-def _insert(
-    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[LedgerRow]
-) -> None:
+def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     parameters = tuple(chain.from_iterable(map(_to_sqlite(table), rows)))
     connection.exec_driver_sql(_insert_values(table, len(rows)), parameters)
 
 
-def _missing(
-    connection: Connection, table: Table, rows: Sequence[ResultRow] | Sequence[LedgerRow]
-) -> Sequence[ResultRow] | Sequence[LedgerRow]:
+def _missing(connection: Connection, table: Table, rows: Sequence[Row]) -> list[Row]:
     ids = json.dumps([row["id"] for row in rows])
     present = set(connection.exec_driver_sql(_present_ids(table), (ids,)).scalars())
-    return [row for row in rows if row["id"] not in present]  # type: ignore[return-value]
+    return [row for row in rows if row["id"] not in present]
 
 
 @cache
@@ -111,7 +104,7 @@ def _insert_values(table: Table, rows: int) -> str:
 
 
 @cache
-def _to_sqlite(table: Table) -> Callable[[Mapping[str, Any]], list[Any]]:
+def _to_sqlite(table: Table) -> Callable[[Row], list[Any]]:
     """Makes the values of :func:`_insert_values` of a row, as SQLAlchemy's own types would."""
     conversions = [
         (index, convert)
@@ -121,7 +114,7 @@ def _to_sqlite(table: Table) -> Callable[[Mapping[str, Any]], list[Any]]:
     ]
     values = itemgetter(*table.columns.keys())
 
-    def convert(row: Mapping[str, Any]) -> list[Any]:
+    def convert(row: Row) -> list[Any]:
         stored = list(values(row))
         for index, form in conversions:
             value = stored[index]

@@ -1,144 +1,209 @@
-"""Runs: what a bulk submission writes down as it goes on, and what became of its jobs."""
+"""The runs: what is submitted together, how far it is, and how fast it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import cast
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Table, func, select, update
+from sqlalchemy import Select, func, literal, select, tuple_, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
-from labelmill.core.json import JsonValue
-from labelmill.core.result import Status
-from labelmill.db.database import for_writing
-from labelmill.db.errors import translated
+from labelmill.core.job import SubmittedJob
+from labelmill.core.run import Run
+from labelmill.core.text import storable_text
+from labelmill.db.cursor import PageCursor
 from labelmill.db.insert import insert_missing
-from labelmill.db.rows import storable_block, storable_name, storable_text
-from labelmill.db.tables import Job, Result, Run
+from labelmill.db.repository import Repository, select_record
+from labelmill.db.results import outcomes, place
+from labelmill.db.rows import storable_jobs, storable_record
+from labelmill.db.tables import jobs, results, runs
 
-_RUNS = cast("Table", Run.__table__)
-_JOBS = cast("Table", Job.__table__)
 _SEARCHED = 1000  # the newest runs, among which one of the same source is sought
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
-    """A run as it begins."""
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is."""
 
-    id: str
-    model: str
-    source: str
-    plan: Mapping[str, JsonValue]
-    created_at: datetime
+    submitted: int
+    succeeded: int
+    failed: int
+
+    @property
+    def finished(self) -> int:
+        """Jobs that have a result."""
+        return self.succeeded + self.failed
+
+
+class ThroughputBucket(NamedTuple):
+    """What was finished in one of a throughput's spans of time."""
+
+    at: datetime
+    succeeded: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierJob:
-    """A job that the ledger had already."""
+class RunThroughput:
+    """How many jobs of a run were finished in each of equal spans of time, from its first on."""
 
-    run_id: str | None
-    enqueued_at: datetime
+    bucket_seconds: float
+    buckets: list[ThroughputBucket]
 
 
-class Runs:
-    """The table ``runs`` as ``labelmill submit`` uses it. Every method:
+_RUNS = select_record(runs, Run)
+_NEWEST_FIRST = _RUNS.order_by(runs.c.created_at.desc(), runs.c.id.desc())
 
-    Parameters:
-        engine: from :func:`labelmill.db.database.create_database_engine`.
 
-    Raises:
-        DatabaseUnavailable: if the database cannot be reached; the call can be tried again.
-        SchemaOutOfDate: if the database has not been migrated to this version.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._writer = for_writing(engine)
+class Runs(Repository):
+    """The table ``runs``; see :class:`Repository` for what every method raises."""
 
     def get(self, run_id: str) -> Run | None:
         """The run of that id, or None."""
-        with self._reading() as session:
-            return session.get(Run, storable_text(run_id))
+        return self._get(runs, _RUNS, Run, run_id)
 
-    def newest(self, model: str, source: str) -> Run | None:
+    def newest(self, limit: int = 100) -> list[Run]:
+        """The runs, the newest first."""
+        return self.page(limit)[0]
+
+    def page(
+        self, limit: int, after: PageCursor | None = None
+    ) -> tuple[list[Run], PageCursor | None]:
+        """The newest runs, or those that come after a page's end; and where the next page begins.
+
+        Parameters:
+            limit: the most runs, from 1 on.
+            after: as the page before gave it.
+        """
+        query = _NEWEST_FIRST.limit(limit + 1)
+        if after is not None:
+            query = query.where(tuple_(runs.c.created_at, runs.c.id) < place(after))
+        with self._reading() as connection:
+            found = [Run(*row) for row in connection.execute(query)]
+        more = len(found) > limit
+        del found[limit:]
+        return found, PageCursor(found[-1].created_at, found[-1].id) if more else None
+
+    def to_resume(self, model: str, source: str) -> Run | None:
         """The newest run of a source that can be resumed, or None."""
-        query = (
-            select(Run)
-            .where(Run.model == storable_text(model), Run.source == storable_text(source))
-            .order_by(Run.created_at.desc(), Run.id.desc())
-            .limit(_SEARCHED)
+        query = _NEWEST_FIRST.limit(_SEARCHED).where(
+            runs.c.model == storable_text(model), runs.c.source == storable_text(source)
         )
-        with self._reading() as session:
-            return next((run for run in session.scalars(query) if run.plan), None)
+        with self._reading() as connection:
+            found = (Run(*row) for row in connection.execute(query))
+            return next((run for run in found if run.plan), None)
 
-    def add_jobs(
-        self,
-        run: NewRun,
-        payloads: Mapping[str, Mapping[str, JsonValue]],
-        enqueued_at: datetime,
-    ) -> set[str]:
+    def add(self, run: Run) -> bool:
+        """Write down that a submission begins; False if there was a run of that id.
+
+        Raises:
+            ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
+        """
+        with self._writing() as connection:
+            added = connection.scalar(self._insert(run).returning(runs.c.id))
+        return added is not None
+
+    def add_jobs(self, run: Run, block: Sequence[SubmittedJob]) -> set[str]:
         """Write jobs, and their run with the first, in one transaction; return the new jobs' ids.
 
         So there is no run without jobs, and the number that it says is that of its jobs.
 
-        Parameters:
-            payloads: by the jobs' ids.
-
         Raises:
             ValueError: if an id or the model's alias is too long; nothing is written.
         """
-        storable = storable_block(run.id, run.model, payloads, enqueued_at)
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        begin = insert(_RUNS).values(
-            id=storable_name(run.id),
-            model=storable_name(run.model),
-            source=storable_text(run.source),
-            submitted=0,
-            plan=run.plan,
-            created_at=run.created_at,
-        )
-        with translated(self._engine), self._writer.begin() as connection:
-            added = insert_missing(connection, _JOBS, storable) if storable else set()
+        storable = storable_jobs(block)
+        begin = self._insert(run)
+        with self._transaction() as connection:
+            added = insert_missing(connection, jobs, storable) if storable else set()
             if added:
-                connection.execute(begin.on_conflict_do_nothing(index_elements=[_RUNS.c.id]))
-                count = _RUNS.c.submitted + len(added)
+                connection.execute(begin)
                 connection.execute(
-                    update(_RUNS)
-                    .where(_RUNS.c.id == storable_text(run.id))
-                    .values(submitted=count, finished_at=None)
+                    update(runs)
+                    .where(runs.c.id == storable_text(run.id))
+                    .values(submitted=runs.c.submitted + len(added), finished_at=None)
                 )
         return added
 
-    def finish(self, run_id: str, finished_at: datetime, rejected: int) -> None:
+    def count_submitted(self, run_id: str, count: int) -> None:
+        """Add to the number of jobs that a run has sent."""
+        self._update(run_id, submitted=runs.c.submitted + count)
+
+    def finish(self, run_id: str, finished_at: datetime, rejected: int = 0) -> None:
         """Write down that a run has sent all its jobs, and how many rows it could not send."""
-        values = {"finished_at": finished_at, "rejected": rejected}
-        with translated(self._engine), self._writer.begin() as connection:
+        self._update(run_id, finished_at=finished_at, rejected=rejected)
+
+    def progress(self, run_id: str) -> RunProgress | None:
+        """How far a run is, or None if there is no run of that id."""
+        run_id = storable_text(run_id)
+        counts = [
+            select(outcome).where(results.c.run_id == run_id).scalar_subquery()
+            for outcome in outcomes()
+        ]
+        with self._reading() as connection:
+            query = select(runs.c.submitted, *counts).where(runs.c.id == run_id)
+            row = connection.execute(query).one_or_none()
+        return None if row is None else RunProgress(*row)
+
+    def finished_since(self, run_id: str, since: datetime) -> int:
+        """How many jobs of a run were finished at a time or later."""
+        query = select(func.count()).where(
+            results.c.run_id == storable_text(run_id), results.c.finished_at >= since
+        )
+        with self._reading() as connection:
+            return connection.scalar(query) or 0
+
+    def throughput(self, run_id: str, buckets: int = 60) -> RunThroughput:
+        """A run's speed from its first result to its last.
+
+        Parameters:
+            buckets: the most spans of time; each is at least a second.
+        """
+        finished_at = results.c.finished_at
+        of_run = select(finished_at).where(results.c.run_id == storable_text(run_id))
+        first_last = select(
+            of_run.order_by(finished_at).limit(1).scalar_subquery(),
+            of_run.order_by(finished_at.desc()).limit(1).scalar_subquery(),
+        )
+        with self._reading() as connection:
+            moments = [each for each in connection.execute(first_last).one() if each is not None]
+            if not moments:
+                return RunThroughput(1.0, [])
+            first, last = moments
+            # A microsecond more, since a span ends before its end.
+            width = max(timedelta(seconds=1), (last - first) / buckets + timedelta(microseconds=1))
+            starts = [first + width * number for number in range((last - first) // width + 1)]
+            # A range of the index each; one query for all of them is one round trip.
+            counts = [
+                _finished_between(number, start, start + width, run_id)
+                for number, start in enumerate(starts)
+            ]
+            rows = {row.number: row for row in connection.execute(union_all(*counts))}
+        return RunThroughput(
+            width.total_seconds(),
+            [
+                ThroughputBucket(start, rows[number].succeeded, rows[number].failed)
+                for number, start in enumerate(starts)
+            ],
+        )
+
+    def _insert(self, run: Run) -> postgresql.Insert | sqlite.Insert:
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        return insert(runs).values(storable_record(runs, run)).on_conflict_do_nothing()
+
+    def _update(self, run_id: str, **values: Any) -> None:
+        with self._writing() as connection:
             connection.execute(
-                update(_RUNS).where(_RUNS.c.id == storable_text(run_id)).values(values)
+                update(runs).where(runs.c.id == storable_text(run_id)).values(values)
             )
 
-    def earlier(self, ids: Sequence[str]) -> dict[str, EarlierJob]:
-        """To which run, and when, those of these jobs were submitted that the ledger has."""
-        query = select(_JOBS.c.id, _JOBS.c.run_id, _JOBS.c.enqueued_at)
-        query = query.where(_JOBS.c.id.in_([storable_text(each) for each in ids]))
-        with self._reading() as session:
-            return {
-                row.id: EarlierJob(row.run_id, row.enqueued_at) for row in session.execute(query)
-            }
 
-    def outcomes(self, ids: Sequence[str]) -> tuple[int, int]:
-        """How many of these jobs have succeeded and have failed."""
-        query = select(Result.status, func.count()).group_by(Result.status)
-        query = query.where(Result.id.in_([storable_text(each) for each in ids]))
-        with self._reading() as session:
-            counts = {row[0]: row[1] for row in session.execute(query)}
-        return counts.get(Status.SUCCEEDED, 0), counts.get(Status.FAILED, 0)
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with translated(self._engine), Session(self._engine, expire_on_commit=False) as session:
-            yield session
+def _finished_between(
+    number: int, start: datetime, end: datetime, run_id: str
+) -> Select[*tuple[Any, ...]]:
+    return select(literal(number).label("number"), *outcomes()).where(
+        results.c.run_id == storable_text(run_id),
+        results.c.finished_at >= start,
+        results.c.finished_at < end,
+    )

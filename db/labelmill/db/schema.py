@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from labelmill.core.errors import SchemaOutOfDate
-from labelmill.db.database import create_database_engine, for_writing, shown
+from labelmill.db.connection import create_database_engine, for_writing, shown
 from labelmill.db.errors import translated
 
 _ALEMBIC_INI = Path(__file__).parent / "migrations" / "alembic.ini"

@@ -8,21 +8,41 @@
 
 They are joined by value, not by foreign keys: a bare ``send_task`` writes neither a run nor a
 job, and its result must be kept all the same.
+
+A table has the fields of its record as columns: a record's fields are written down once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import ClassVar
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from sqlalchemy import JSON, DateTime, Dialect, Double, Enum, Index, MetaData, String, Text, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    DefaultClause,
+    Dialect,
+    Double,
+    Enum,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from labelmill.core.ids import MAX_ID_LENGTH
-from labelmill.core.json import JsonValue
-from labelmill.core.result import LabelScore, Status
+from labelmill.core.ids import Name
+from labelmill.core.job import SubmittedJob
+from labelmill.core.result import Result
+from labelmill.core.run import Run
+from labelmill.core.states import Status
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -48,148 +68,100 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Base(DeclarativeBase):
-    """The declarative base; its metadata is what the migrations are compared with."""
+class Token(NamedTuple):
+    """One token of the gateway; what its bearer says is kept as a hash alone.
 
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {datetime: UTCDateTime, str: Text}
+    Attributes:
+        name: for whom it was made, to be read by people.
+        hash: SHA-256, in hexadecimal digits.
+        scopes: what it allows, separated by spaces.
+    """
+
+    id: Name
+    name: str
+    hash: Annotated[str, 64]
+    scopes: str
+    created_at: datetime
+    revoked_at: datetime | None = None
 
 
-_Name = String(MAX_ID_LENGTH)
-_Scores = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-# Not JSONB, which would reorder keys and turn 1e20 into an integer: this is to be sent again as
-# it was.
-_Payload = JSON()
-_Status = Enum(
-    Status,
-    name="status",
-    native_enum=False,
-    create_constraint=True,
-    length=16,
-    values_callable=lambda members: [member.value for member in members],
+_SCALARS: dict[type, TypeEngine[Any]] = {
+    str: Text(),
+    int: Integer(),
+    float: Double(),
+    datetime: UTCDateTime(),
+    Status: Enum(
+        Status,
+        name="status",
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    ),
+    # Scores. What is sent again as it was is JSON instead: JSONB would reorder keys and turn 1e20
+    # into an integer.
+    list: JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
+    Mapping: JSON(),
+    dict: JSON(none_as_null=True),
+}
+
+
+def columns_of(record: type[Any]) -> Iterator[Column[Any]]:
+    """A column for each field of a record, by its type; ``id`` is the primary key."""
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        kinds = [each for each in get_args(hint) if each is not NoneType]
+        is_optional = NoneType in get_args(hint)
+        [kind] = kinds if is_optional else [hint]
+        yield Column(name, _type_of(kind), primary_key=name == "id", nullable=is_optional)
+
+
+def _type_of(kind: Any) -> TypeEngine[Any]:
+    if get_origin(kind) is Annotated:
+        _, length = get_args(kind)
+        return String(length)
+    return _SCALARS[get_origin(kind) or kind]
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+"""What the migrations are compared with."""
+
+# Only the jobs and the results of runs are in these indexes: a bare job pays nothing for them.
+_OF_RUNS: dict[str, Any] = {
+    "postgresql_where": text("run_id IS NOT NULL"),
+    "sqlite_where": text("run_id IS NOT NULL"),
+}
+
+runs = Table("runs", metadata, *columns_of(Run), Index(None, "created_at", "id"))
+runs.c.rejected.server_default = DefaultClause("0")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    *(each for each in columns_of(SubmittedJob) if each.name != "sent_at"),
+    # From when on a job is missed: when it was last sent, or its eta where that is later.
+    Column("due_at", UTCDateTime(), nullable=False),
+    Index(None, "run_id", **_OF_RUNS),
+    # The reconciler sweeps the jobs of one queue and one priority from the oldest on. New entries
+    # go to the end of each.
+    Index(None, "model", "priority", "due_at", "id"),
 )
 
+results = Table(
+    "results",
+    metadata,
+    *columns_of(Result),
+    # The newest of a run, of a model and of all, a page at a time. New entries go to the end of
+    # each index (of a run, of a model): one that began with the random ids took half of the rows
+    # per second. The status lets a run be counted without touching the table.
+    Index(None, "run_id", "finished_at", "id", "status", **_OF_RUNS),
+    Index(None, "model", "finished_at", "id"),
+    Index(None, "finished_at", "id"),
+)
 
-class Run(Base):
-    """One bulk submission."""
-
-    __tablename__ = "runs"
-    __table_args__ = (Index(None, "created_at", "id"),)
-
-    id: Mapped[str] = mapped_column(_Name, primary_key=True)
-    model: Mapped[str] = mapped_column(_Name)
-    source: Mapped[str]
-    submitted: Mapped[int] = mapped_column(default=0)
-    """Jobs sent so far."""
-    rejected: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    """Rows of the source of which no job could be made."""
-    plan: Mapped[dict[str, JsonValue] | None] = mapped_column(JSON(none_as_null=True))
-    """What it is submitted of and how, to go on with it; only ``labelmill submit`` writes it."""
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
-    """When the submission ended; the jobs may still be under way."""
-
-
-class Job(Base):
-    """One job as it was submitted: enough to send it again."""
-
-    __tablename__ = "jobs"
-    __table_args__ = (
-        # Only the jobs of runs: a bare job pays nothing for it.
-        Index(
-            None,
-            "run_id",
-            postgresql_where=text("run_id IS NOT NULL"),
-            sqlite_where=text("run_id IS NOT NULL"),
-        ),
-        # The reconciler sweeps the jobs of one queue and one priority from the oldest on. New
-        # entries go to the end of each.
-        Index(None, "model", "priority", "due_at", "id"),
-    )
-
-    id: Mapped[str] = mapped_column(_Name, primary_key=True)
-    run_id: Mapped[str | None] = mapped_column(_Name)
-    model: Mapped[str] = mapped_column(_Name)
-    payload: Mapped[dict[str, JsonValue]] = mapped_column(_Payload)
-    """The message's keyword arguments."""
-    priority: Mapped[int] = mapped_column(default=0)
-    eta: Mapped[datetime | None]
-    expires_at: Mapped[datetime | None]
-    enqueued_at: Mapped[datetime]
-    due_at: Mapped[datetime]
-    """From when on it is missed: when it was last sent, or its eta where that is later."""
-
-
-class Result(Base):
-    """How one job ended. Written once, never changed."""
-
-    __tablename__ = "results"
-    __table_args__ = (
-        # The newest of a run, of a model and of all, a page at a time. New entries go to the end
-        # of each index (of a run, of a model): one that began with the random ids took half of
-        # the rows per second. The status lets a run be counted without touching the table.
-        Index(
-            None,
-            "run_id",
-            "finished_at",
-            "id",
-            "status",
-            postgresql_where=text("run_id IS NOT NULL"),
-            sqlite_where=text("run_id IS NOT NULL"),
-        ),
-        Index(None, "model", "finished_at", "id"),
-        Index(None, "finished_at", "id"),
-    )
-
-    id: Mapped[str] = mapped_column(_Name, primary_key=True)
-    """The Celery task id."""
-    run_id: Mapped[str | None] = mapped_column(_Name)
-    model: Mapped[str] = mapped_column(_Name)
-    """The alias, which is also the queue."""
-    checkpoint: Mapped[str | None]
-    revision: Mapped[str | None]
-    status: Mapped[Status] = mapped_column(_Status)
-    label: Mapped[str | None]
-    score: Mapped[float | None] = mapped_column(Double)
-    scores: Mapped[list[LabelScore] | None] = mapped_column(_Scores)
-    """Labels with their scores, the highest first."""
-    error_code: Mapped[str | None]
-    error_message: Mapped[str | None]
-    attempt: Mapped[int]
-    group_size: Mapped[int]
-    """How many jobs went through the model together."""
-    worker: Mapped[str] = mapped_column(_Name)
-    enqueued_at: Mapped[datetime | None]
-    started_at: Mapped[datetime]
-    finished_at: Mapped[datetime]
-
-    def __repr__(self) -> str:
-        how = (
-            f"label={self.label!r}, score={self.score!r}"
-            if self.status is Status.SUCCEEDED
-            else f"error_code={self.error_code!r}, error_message={self.error_message!r}"
-        )
-        return f"Result(id={self.id!r}, model={self.model!r}, status={str(self.status)!r}, {how})"
-
-
-class Token(Base):
-    """One token of the gateway; what its bearer says is kept as a hash alone."""
-
-    __tablename__ = "tokens"
-    __table_args__ = (Index(None, "hash", unique=True),)
-
-    id: Mapped[str] = mapped_column(_Name, primary_key=True)
-    name: Mapped[str]
-    """For whom it was made, to be read by people."""
-    hash: Mapped[str] = mapped_column(String(64))
-    """SHA-256, in hexadecimal digits."""
-    scopes: Mapped[str]
-    """What it allows, separated by spaces."""
-    created_at: Mapped[datetime]
-    revoked_at: Mapped[datetime | None]
+tokens = Table("tokens", metadata, *columns_of(Token), Index(None, "hash", unique=True))

@@ -1,4 +1,4 @@
-"""The publisher: what of a run Redis has been given, written down together with it.
+"""The checkpoint: what of a run Redis has been given, written down together with it.
 
 The ledger says which jobs there are, Redis up to which row they were published; both are exact at
 any moment at which the submitting process may be killed. What is in the ledger and beyond that
@@ -19,9 +19,9 @@ import redis
 from redis.lock import Lock
 
 from labelmill.broker.connection import broker_errors, open_broker
-from labelmill.broker.publication import Publication
 from labelmill.broker.publisher import CheckpointHash, Publisher
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.job import SubmittedJob
 
 _LIFETIME_SECONDS = 30 * 24 * 3600
 _LOCK_SECONDS = 15.0
@@ -55,7 +55,7 @@ class RunPublisher:
         self._key = f"labelmill:run:{run}:published"
         self._lock = Lock(broker, f"labelmill:run:{run}:lock", timeout=_LOCK_SECONDS)
         self._renewed = 0.0
-        self._marked = RunCheckpoint()
+        self._last = RunCheckpoint()
 
     @contextmanager
     def held(self, say: Callable[[str], None]) -> Iterator[None]:
@@ -66,7 +66,7 @@ class RunPublisher:
         """
         with broker_errors():
             self._acquire(say)
-        self._marked = self.mark()
+        self._last = self.checkpoint()
         try:
             yield
         finally:
@@ -88,7 +88,7 @@ class RunPublisher:
             except redis.exceptions.LockError:
                 # It ends by itself while Redis, or this process, is away.
                 free = self._lock.acquire(blocking=False, token=_me())
-                if free and self.mark() in (self._marked, RunCheckpoint()):
+                if free and self.checkpoint() in (self._last, RunCheckpoint()):
                     self._renewed = time.monotonic()
                     return
                 raise ConfigurationError(
@@ -96,7 +96,7 @@ class RunPublisher:
                 ) from None
         self._renewed = time.monotonic()
 
-    def mark(self) -> RunCheckpoint:
+    def checkpoint(self) -> RunCheckpoint:
         """What was published before."""
         with broker_errors():
             found = cast("dict[bytes, bytes]", self._broker.hgetall(self._key))
@@ -104,14 +104,15 @@ class RunPublisher:
             return RunCheckpoint()
         return RunCheckpoint(int(found[b"row"]), datetime.fromisoformat(found[b"at"].decode()))
 
-    def publish(self, publications: Sequence[Publication], mark: RunCheckpoint) -> None:
+    def publish(self, jobs: Sequence[SubmittedJob], checkpoint: RunCheckpoint) -> None:
         """Publish jobs and say up to which row that is, both or neither.
 
-        After a failure, :meth:`mark` says which.
+        After a failure, :meth:`checkpoint` says which.
         """
-        self._marked = mark
-        fields = {"row": str(mark.row), "at": mark.at.isoformat() if mark.at else ""}
-        self._publisher.publish(publications, CheckpointHash(self._key, fields, _LIFETIME_SECONDS))
+        self._last = checkpoint
+        at = checkpoint.at.isoformat() if checkpoint.at else ""
+        fields = {"row": str(checkpoint.row), "at": at}
+        self._publisher.publish(jobs, CheckpointHash(self._key, fields, _LIFETIME_SECONDS))
 
     def _acquire(self, say: Callable[[str], None]) -> None:
         give_up = time.monotonic() + 1.5 * _LOCK_SECONDS
@@ -135,7 +136,7 @@ class RunPublisher:
 
 @contextmanager
 def run_publisher(broker_url: str, run: str) -> Iterator[RunPublisher]:
-    """An publisher with connections of its own."""
+    """A publisher of a run with connections of its own."""
     with open_broker(broker_url) as broker, closing(Publisher(broker_url)) as publisher:
         yield RunPublisher(broker, publisher, run)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from labelmill.db.runs import Runs
+from labelmill.db.results import Results
 
 _IDS_A_QUERY = 500
 
@@ -29,7 +29,7 @@ class PendingJobs:
         self._file.write(json.dumps(id) + "\n")
         self.count += 1
 
-    def look(self, runs: Runs) -> bool:
+    def look(self, results: Results) -> bool:
         """Whether all have their rows; asks for those that had none before.
 
         Raises:
@@ -40,7 +40,7 @@ class PendingJobs:
         self._file.flush()
         self._file.seek(self._left)
         for ids, end in self._blocks():
-            succeeded, failed = runs.outcomes(ids)
+            succeeded, failed = results.counts_of(ids)
             if succeeded + failed < len(set(ids)):
                 return False
             self._left = end

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.run import Run
 from labelmill.db.runs import Runs
-from labelmill.db.tables import Run
 from labelmill.sources.plan import Plan
 from labelmill.sources.readers import STDIN
 
@@ -30,7 +30,7 @@ def run_to_resume(runs: Runs, run: str | None, model: str | None, plan: Plan | N
         return found
     if model is None or plan is None:
         raise ConfigurationError("say which run to resume, or its MODEL and SOURCE")
-    found = runs.newest(model, plan.source)
+    found = runs.to_resume(model, plan.source)
     if found is None:
         raise ConfigurationError(
             f"{plan.source} was not submitted to {model} yet; leave out --resume"

@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter
 
-from labelmill.broker.publication import Publication
 from labelmill.bulk.backpressure import Backpressure
 from labelmill.bulk.blocks import Block, Rejected
 from labelmill.bulk.checkpoint import RunCheckpoint, RunPublisher
@@ -17,9 +16,10 @@ from labelmill.bulk.pending import PendingJobs
 from labelmill.bulk.progress import SubmitProgress
 from labelmill.bulk.rejects import Rejects
 from labelmill.bulk.view import View
-from labelmill.db.ledger import Ledger
-from labelmill.db.runs import NewRun, Runs
-from labelmill.db.store import RunProgress, Store
+from labelmill.core.job import SubmittedJob
+from labelmill.core.run import Run
+from labelmill.db.database import Database
+from labelmill.db.runs import RunProgress
 from labelmill.sources.jobs import NewRow
 from labelmill.sources.rows import Reason, Reject
 
@@ -35,8 +35,8 @@ class Submission:
         pending: takes the ids of jobs that another run has submitted.
     """
 
-    run: NewRun
-    store: Store
+    run: Run
+    database: Database
     publisher: RunPublisher
     backpressure: Backpressure
     progress: SubmitProgress
@@ -45,8 +45,6 @@ class Submission:
     pending: PendingJobs
 
     def __post_init__(self) -> None:
-        self._runs = Runs(self.store.engine)
-        self._ledger = Ledger(self.store.engine)
         self._patience = Patience(self._wait_for_service, PATIENCE_SECONDS)
         self._patiently = self._patience.call
         self._counted = 0.0
@@ -60,7 +58,7 @@ class Submission:
             DatabaseUnavailable: the database is; likewise.
             SourceError: a source cannot be read.
         """
-        found = self.publisher.mark()
+        found = self.publisher.checkpoint()
         self._first = self._last = _later(found.at)
         for block in blocks:
             if block is not None:
@@ -83,51 +81,47 @@ class Submission:
         self.backpressure.wait_for_room(len(rows), self._wait, self._patience)
         # Not before that: what waits in Redis is taken to be in the order of these times.
         self._last = moment = _later(self._last)
-        payloads = {id: row.payload for id, row in rows.items()}
-        added = self._patiently(lambda: self._runs.add_jobs(self.run, payloads, moment))
-        self.progress.submitted += len(added)
-        queue = self.run.model
-        publications = [
-            Publication(queue, id, payload, moment)
-            for id, payload in payloads.items()
-            if id in added
+        jobs = [
+            SubmittedJob(id, self.run.model, row.payload, moment, self.run.id)
+            for id, row in rows.items()
         ]
+        added = self._patiently(lambda: self.database.runs.add_jobs(self.run, jobs))
+        self.progress.submitted += len(added)
+        unsent = [job for job in jobs if job.id in added]
         if len(added) < len(rows):
             there = {id: row for id, row in rows.items() if id not in added}
-            publications += self._recovered(there, found, moment)
-            publications.sort(key=lambda each: rows[each.id].number)
-        self.progress.sent += self._publish(publications, RunCheckpoint(block.last, moment))
+            unsent += self._recovered(there, found, moment)
+            unsent.sort(key=lambda job: rows[job.id].number)
+        self.progress.sent += self._publish(unsent, RunCheckpoint(block.last, moment))
 
-    def _publish(self, publications: list[Publication], mark: RunCheckpoint) -> int:
+    def _publish(self, jobs: list[SubmittedJob], checkpoint: RunCheckpoint) -> int:
         """Publish, once, however often Redis goes away meanwhile; return how many jobs."""
-        left, sent_at, tried = publications, self._last, False
+        left, sent_at, tried = jobs, self._last, False
 
         def publish() -> int:
             nonlocal left, sent_at, tried
             if tried:
-                if self.publisher.mark() == mark:
+                if self.publisher.checkpoint() == checkpoint:
                     return len(left)
                 # As long as that took, the reconciler may have sent some.
                 moment = _later(sent_at)
-                claimed = self._ledger.claim_again([each.id for each in left], sent_at, moment)
-                rows = {row["id"]: row for row in claimed}
-                left = [
-                    Publication.from_ledger(rows[each.id], moment)
-                    for each in left
-                    if each.id in rows
-                ]
+                claimed = self.database.jobs.claim_again(
+                    [each.id for each in left], sent_at, moment
+                )
+                again = {job.id: job for job in claimed}
+                left = [again[job.id] for job in left if job.id in again]
                 sent_at = moment
             tried = True
-            self.publisher.publish(left, mark)
+            self.publisher.publish(left, checkpoint)
             return len(left)
 
         return self._patiently(publish)
 
     def _recovered(
         self, there: dict[str, NewRow], found: RunCheckpoint, moment: datetime
-    ) -> list[Publication]:
+    ) -> list[SubmittedJob]:
         """Of jobs that the ledger had already, those that were never published."""
-        earlier = self._patiently(lambda: self._runs.earlier(list(there)))
+        earlier = self._patiently(lambda: self.database.jobs.get_many(list(there)))
         unsent: list[str] = []
         for id, row in there.items():
             job = earlier.get(id)
@@ -143,10 +137,10 @@ class Submission:
             else:
                 self.progress.before += 1
         # Claimed as the reconciler does it: of the two, one sends a job.
-        claimed = self._patiently(lambda: self._ledger.claim_unsent(unsent, moment))
-        claimed.sort(key=itemgetter("id"))
+        claimed = self._patiently(lambda: self.database.jobs.claim_unsent(unsent, moment))
+        claimed.sort(key=attrgetter("id"))
         self.progress.before += len(unsent) - len(claimed)
-        return [Publication.from_ledger(row, moment) for row in claimed]
+        return claimed
 
     def follow(self) -> None:
         """Return when every job of the run, and every one that is pending, has its row.
@@ -156,7 +150,7 @@ class Submission:
         """
         self.progress.sending = False
         while True:
-            others_done = self._patiently(lambda: self.pending.look(self._runs))
+            others_done = self._patiently(lambda: self.pending.look(self.database.results))
             if self._count(now=True) and others_done:
                 return
             self.view.update(self.progress)
@@ -165,7 +159,7 @@ class Submission:
     def finish(self) -> None:
         """Write down that all rows are sent."""
         now = datetime.now(UTC)
-        self._patiently(lambda: self._runs.finish(self.run.id, now, self.progress.rejected))
+        self._patiently(lambda: self.database.runs.finish(self.run.id, now, self.progress.rejected))
 
     def _reject(self, rejected: Rejected) -> None:
         self.progress.rejected += max(1, rejected.reject.rows)
@@ -198,7 +192,7 @@ class Submission:
         start = time.monotonic()
         if not now and start - self._counted < self._pause:
             return False
-        found = self._patiently(lambda: self.store.run_progress(self.run.id))
+        found = self._patiently(lambda: self.database.runs.progress(self.run.id))
         counts = found or RunProgress(0, 0, 0)
         progress, pending = self.progress, self.pending
         progress.submitted = counts.submitted + pending.count

@@ -23,11 +23,11 @@ from labelmill.bulk.target import warn_unserved
 from labelmill.bulk.view import View
 from labelmill.core.errors import ConfigurationError, LabelmillError, SourceError
 from labelmill.core.ids import new_id
+from labelmill.core.run import Run
 from labelmill.core.settings import BrokerSettings, DatabaseSettings, ImageSettings
+from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
-from labelmill.db.queries import Queries
-from labelmill.db.runs import NewRun, Runs
-from labelmill.db.store import Store
+from labelmill.db.runs import Runs
 from labelmill.media.uploads import UploadStore
 from labelmill.sources.base import Source
 from labelmill.sources.columns import ColumnMapping, ColumnOptions, choose, require
@@ -80,8 +80,8 @@ class SubmitRun:
         """
         options = self._options
         with ExitStack() as stack:
-            store = stack.enter_context(Store.open(DatabaseSettings().database_url))
-            run, plan, sources, chosen = self._prepared(Runs(store.engine))
+            database = stack.enter_context(Database.open(DatabaseSettings().database_url))
+            run, plan, sources, chosen = self._prepared(database.runs)
             progress = self.progress = SubmitProgress(run.id, run.model, total=_total(sources))
             url = BrokerSettings().broker_url
             publisher = stack.enter_context(run_publisher(url, run.id))
@@ -94,7 +94,7 @@ class SubmitRun:
             stack.enter_context(self._view)
             submission = Submission(
                 run=run,
-                store=store,
+                database=database,
                 publisher=publisher,
                 backpressure=Backpressure(broker, run.model, options.max_waiting),
                 progress=progress,
@@ -144,7 +144,7 @@ class SubmitRun:
         if self._options.as_json:
             self._write_json(state="interrupted")
 
-    def _prepared(self, runs: Runs) -> tuple[NewRun, Plan, list[Source], ColumnMapping]:
+    def _prepared(self, runs: Runs) -> tuple[Run, Plan, list[Source], ColumnMapping]:
         """The run, new or to be resumed, and its sources."""
         options = self._options
         found = runs.get(options.run) if options.run is not None else None
@@ -162,7 +162,7 @@ class SubmitRun:
             plan = plan.with_fingerprints()
             id, created_at = check_run(options.run or new_id()), datetime.now(UTC)
             model = options.model or ""
-        run = NewRun(
+        run = Run(
             id=id, model=model, source=plan.source, plan=plan.to_json(), created_at=created_at
         )
         return run, plan, sources, chosen
@@ -242,9 +242,9 @@ class SubmitRun:
         if self._options.wait:
             view.say(f"{progress.succeeded:,} succeeded, {progress.failed:,} failed")
             if progress.failed:
-                with Store.open(DatabaseSettings().database_url) as store:
+                with Database.open(DatabaseSettings().database_url) as database:
                     wanted = ResultFilter(run_id=progress.run)
-                    errors = Queries(store.engine).summary(wanted).errors
+                    errors = database.results.summary(wanted).errors
                 for code, number in errors:
                     view.say(f"  {number:,} {code}")
                 view.say(f"labelmill results --run {progress.run} --status failed")

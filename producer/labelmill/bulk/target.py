@@ -21,7 +21,7 @@ def kind_taken(model: str) -> Kind | None:
     if not settings.models_file.is_file():
         return None
     spec = Catalog.load(settings.models_file).select([model])[model]
-    return Kind.IMAGE if spec.task == "image-classification" else Kind.TEXT
+    return Kind(spec.task.reads)
 
 
 def warn_unserved(model: str, warn: Callable[[str], None]) -> None:

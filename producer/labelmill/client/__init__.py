@@ -27,13 +27,14 @@ from labelmill.core.errors import (
     ServiceUnavailable,
     WaitTimeout,
 )
-from labelmill.core.result import LabelScore, Status
+from labelmill.core.result import LabelScore
+from labelmill.core.states import Status
 
 if TYPE_CHECKING:
     from labelmill.client.backend import ResultBackend as ResultBackend
     from labelmill.client.transactions import Transaction
-    from labelmill.db.store import RunProgress
-    from labelmill.db.tables import Result
+    from labelmill.core.result import Result
+    from labelmill.db.runs import RunProgress
 
 __all__ = [
     "BrokerUnavailable",
@@ -58,9 +59,9 @@ __all__ = [
 ]
 
 _HEAVY = {
-    "Result": "labelmill.db.tables",
+    "Result": "labelmill.core.result",
     "ResultBackend": "labelmill.client.backend",
-    "RunProgress": "labelmill.db.store",
+    "RunProgress": "labelmill.db.runs",
     "Transaction": "labelmill.client.transactions",
 }
 

@@ -25,25 +25,25 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy.engine import make_url
 
 from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
-from labelmill.core.result import Status
+from labelmill.core.result import Result
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.store import Store
-from labelmill.db.tables import Result
+from labelmill.core.states import Status
+from labelmill.db.database import Database
 
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.25
 _IDS_A_LOOK = 1000
 
-# Celery makes a backend for each thread; they share a store in each process.
-_stores: dict[tuple[int, str], Store] = {}
+# Celery makes a backend for each thread; they share a database in each process.
+_stores: dict[tuple[int, str], Database] = {}
 _stores_lock = threading.Lock()
 
 
 @atexit.register
 def _close_stores() -> None:
-    for (process, _), store in _stores.items():
+    for (process, _), database in _stores.items():
         if process == os.getpid():
-            store.close()
+            database.close()
 
 
 class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
@@ -68,7 +68,7 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         super().__init__(app, url=url, **options)
         given = (url or "").removeprefix("labelmill://")
         self._database_url = given or DatabaseSettings().database_url
-        self._store  # noqa: B018 - what cannot be used is said now
+        self._database  # noqa: B018 - what cannot be used is said now
 
     def as_uri(self, include_password: bool = False) -> str:
         """The URL, for Celery to show."""
@@ -134,7 +134,7 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         )
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        row = self._store.result(task_id)
+        row = self._database.results.get(task_id)
         if row is None:
             return {"task_id": task_id, "status": states.PENDING, "result": None}
         return _meta(row)
@@ -148,16 +148,16 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
     def _look(self, ids: list[str]) -> dict[str, Result]:
         found: dict[str, Result] = {}
         for start in range(0, len(ids), _IDS_A_LOOK):
-            found |= self._store.results_of(ids[start : start + _IDS_A_LOOK])
+            found |= self._database.results.get_many(ids[start : start + _IDS_A_LOOK])
         return found
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> Database:
         # By process: connections must not be shared with a child.
         key = (os.getpid(), self._database_url)
         with _stores_lock:
             if key not in _stores:
-                _stores[key] = Store.open(self._database_url)
+                _stores[key] = Database.open(self._database_url)
             return _stores[key]
 
 

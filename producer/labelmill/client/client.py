@@ -9,23 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self
 
-from labelmill.broker.publication import Publication
 from labelmill.core.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
 from labelmill.core.ids import new_id
-from labelmill.core.job import Job, check_id, parse_job
-from labelmill.core.ledger import JobRow
+from labelmill.core.job import MAX_PRIORITY, SubmittedJob, check_id, job_kwargs, parse_job
+from labelmill.core.json import JsonValue
+from labelmill.core.run import Run
 
 if TYPE_CHECKING:
     from labelmill.client.transactions import Transaction
-    from labelmill.db.store import RunProgress
-    from labelmill.db.tables import Result
+    from labelmill.core.result import Result
+    from labelmill.db.runs import RunProgress
 
-MAX_PRIORITY = 9
 BLOCK_SIZE = 1000  # jobs written to the ledger and published together
 
 ImageInput = str | Path | bytes
@@ -80,16 +79,15 @@ class Client:
     def __init__(self, broker_url: str | None = None, database_url: str | None = None) -> None:
         # redis and SQLAlchemy are most of what the client takes to import. They come with the first
         # client, and not to those that import an app for another reason than to submit.
+
         from labelmill.broker.publisher import Publisher
         from labelmill.client.transactions import TransactionalEnqueue
         from labelmill.core.settings import BrokerSettings, DatabaseSettings
-        from labelmill.db.ledger import Ledger
-        from labelmill.db.store import Store
+        from labelmill.db.database import Database
 
         self._publisher = Publisher(broker_url or BrokerSettings().broker_url)
-        self._store = Store.open(database_url or DatabaseSettings().database_url)
-        self._ledger = Ledger(self._store.engine)
-        self._joined = TransactionalEnqueue(self.publish)
+        self._database = Database.open(database_url or DatabaseSettings().database_url)
+        self._transactions = TransactionalEnqueue(self.publish)
 
     def submit_text(
         self,
@@ -179,24 +177,25 @@ class Client:
         self, model: str, jobs: Iterable[NewJob], *, run: str, source: str
     ) -> Iterator[Submitted]:
         """Like :meth:`submit_many`, for any number of jobs in flat memory: yields each block."""
-        self._store.add_run(run, model=model, source=source, created_at=datetime.now(UTC))
+        begin = Run(run, model=model, source=source, created_at=datetime.now(UTC))
+        self._database.runs.add(begin)
         numbered = enumerate(jobs)
         while block := list(itertools.islice(numbered, BLOCK_SIZE)):
             submitted = Submitted(run)
-            publications = []
+            made = []
             for number, new in block:
                 try:
-                    publications.append(_publication(model, new, run))
+                    made.append(_submitted(model, new, run))
                 except JobError as error:
                     submitted.rejected.append((number, error))
-            sent = self.send(publications)
-            submitted.ids = [publication.id for publication in sent]
-            submitted.duplicates = _without(publications, sent)
-            self._store.count_submitted(run, len(submitted.ids))
+            sent = self.send(made)
+            submitted.ids = [job.id for job in sent]
+            submitted.duplicates = _without(made, sent)
+            self._database.runs.count_submitted(run, len(submitted.ids))
             yield submitted
-        self._store.finish_run(run, datetime.now(UTC))
+        self._database.runs.finish(run, datetime.now(UTC))
 
-    def send(self, publications: Sequence[Publication]) -> list[Publication]:
+    def send(self, jobs: Sequence[SubmittedJob]) -> list[SubmittedJob]:
         """Submit jobs that are made already: write the ledger, then publish, all in one go.
 
         Returns:
@@ -206,14 +205,14 @@ class Client:
             BrokerUnavailable: Redis is away; none was submitted, though some may run.
             DatabaseUnavailable: the database is away; none was submitted.
         """
-        unique = list({each.id: each for each in reversed(publications)}.values())[::-1]
-        already = self._store.add_jobs([ledger_row(each) for each in unique])
+        unique = list({each.id: each for each in reversed(jobs)}.values())[::-1]
+        already = self._database.jobs.add(unique)
         new = [each for each in unique if each.id not in already]
         try:
             self._publisher.publish(new)
         except BrokerUnavailable:
             # The caller gets no id, so these were not submitted: the same ids may come again.
-            self._ledger.withdraw([each.id for each in new])
+            self._database.jobs.withdraw([each.id for each in new])
             raise
         return new
 
@@ -255,13 +254,11 @@ class Client:
         from labelmill.client.transactions import write_job
 
         new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
-        publication = _publication(
-            model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
-        )
-        if not write_job(transaction, ledger_row(publication)):
-            raise DuplicateJob(publication.id)
-        self._joined.enqueued(transaction, publication.id)
-        return publication.id
+        job = _submitted(model, new, run, priority, eta, expires)
+        if not write_job(transaction, job):
+            raise DuplicateJob(job.id)
+        self._transactions.enqueued(transaction, job.id)
+        return job.id
 
     def publish(self, ids: Sequence[str]) -> list[str]:
         """Send those of these enqueued jobs that are committed and were not sent yet.
@@ -279,10 +276,10 @@ class Client:
         sent: list[str] = []
         for start in range(0, len(ids), BLOCK_SIZE):
             now = datetime.now(UTC)
-            claimed = self._ledger.claim_unsent(ids[start : start + BLOCK_SIZE], now)
-            claimed.sort(key=itemgetter("enqueued_at", "id"))
-            self._publisher.publish([Publication.from_ledger(row, now) for row in claimed])
-            sent += [row["id"] for row in claimed]
+            claimed = self._database.jobs.claim_unsent(ids[start : start + BLOCK_SIZE], now)
+            claimed.sort(key=attrgetter("enqueued_at", "id"))
+            self._publisher.publish(claimed)
+            sent += [job.id for job in claimed]
         return sent
 
     def result(self, job_id: str) -> Result | None:
@@ -291,7 +288,7 @@ class Client:
         Raises:
             DatabaseUnavailable: the database is away.
         """
-        return self._store.result(job_id)
+        return self._database.results.get(job_id)
 
     def wait(self, job_id: str, timeout: float = 30.0) -> Result:
         """Wait for the job's row.
@@ -305,7 +302,7 @@ class Client:
         """
         deadline = time.monotonic() + timeout
         pause = 0.005
-        while (result := self._store.result(job_id)) is None:
+        while (result := self._database.results.get(job_id)) is None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(
@@ -322,12 +319,12 @@ class Client:
         Raises:
             DatabaseUnavailable: the database is away.
         """
-        return self._store.run_progress(run)
+        return self._database.runs.progress(run)
 
     def close(self) -> None:
         """Give up the connections."""
         self._publisher.close()
-        self._store.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -349,70 +346,45 @@ class Client:
         eta: datetime | None,
         expires: datetime | timedelta | None,
     ) -> str:
-        publication = _publication(
-            model, new, run, priority=priority, eta=_aware("eta", eta), expires=_moment(expires)
-        )
-        if not self.send([publication]):
-            raise DuplicateJob(publication.id)
-        return publication.id
+        job = _submitted(model, new, run, priority, eta, expires)
+        if not self.send([job]):
+            raise DuplicateJob(job.id)
+        return job.id
 
 
-def _without(publications: Sequence[Publication], sent: Sequence[Publication]) -> list[str]:
-    left = Counter(each.id for each in publications)
+def _without(jobs: Sequence[SubmittedJob], sent: Sequence[SubmittedJob]) -> list[str]:
+    left = Counter(each.id for each in jobs)
     left.subtract(each.id for each in sent)
     return list(left.elements())
 
 
-def _publication(
+def _submitted(
     model: str,
     new: NewJob,
     run: str | None,
-    *,
     priority: int = 0,
     eta: datetime | None = None,
-    expires: datetime | None = None,
-) -> Publication:
+    expires: datetime | timedelta | None = None,
+) -> SubmittedJob:
     if not 0 <= priority <= MAX_PRIORITY:
         raise JobError(ErrorCode.INVALID_JOB, f"a priority is 0 (first) to {MAX_PRIORITY} (last)")
-    kwargs: dict[str, Any] = {"text": new.text, "run": run}
-    if new.image is not None:
-        kwargs["image"] = _image(new.image)
-        if new.image_name is not None:
-            kwargs["image"]["name"] = new.image_name
-    if new.top_k is not None:
-        kwargs["options"] = {"top_k": new.top_k}
-    return Publication(
-        queue=model,
+    image = _image(new.image, new.image_name) if new.image is not None else None
+    return SubmittedJob.of(
+        parse_job(job_kwargs(text=new.text, image=image, top_k=new.top_k, run=run)),
         id=check_id(new.id) if new.id is not None else new_id(),
-        job=parse_job(kwargs),
+        model=model,
         enqueued_at=datetime.now(UTC),
         priority=priority,
-        eta=eta,
-        expires=expires,
+        eta=_aware("eta", eta),
+        expires_at=_moment(expires),
     )
 
 
-def _image(image: ImageInput) -> dict[str, str]:
+def _image(image: ImageInput, name: str | None) -> dict[str, JsonValue]:
+    named: dict[str, JsonValue] = {} if name is None else {"name": name}
     if isinstance(image, bytes):
-        return {"base64": base64.b64encode(image).decode()}
-    if isinstance(image, Path):
-        return {"uri": str(image.resolve())}
-    return {"uri": image}
-
-
-def ledger_row(publication: Publication) -> JobRow:
-    """What the ledger keeps of a job that is made already."""
-    job = cast("Job", publication.job)  # _publication has made it
-    return JobRow(
-        id=publication.id,
-        run_id=job.run,
-        model=publication.queue,
-        payload=job.to_kwargs(),
-        priority=publication.priority,
-        eta=publication.eta,
-        expires_at=publication.expires,
-        enqueued_at=publication.enqueued_at,
-    )
+        return {"base64": base64.b64encode(image).decode(), **named}
+    return {"uri": str(image.resolve()) if isinstance(image, Path) else image, **named}
 
 
 def _aware(name: str, moment: datetime | None) -> datetime | None:

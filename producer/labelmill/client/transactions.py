@@ -1,4 +1,4 @@
-"""Joined transactions: jobs that are enqueued in a caller's own, and sent once it is committed."""
+"""Transactional enqueueing: jobs written in a caller's transaction, sent once it is committed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from labelmill.core.errors import ServiceUnavailable
-from labelmill.core.ledger import JobRow
+from labelmill.core.job import SubmittedJob
 from labelmill.db.dbapi import add_job_by_cursor
-from labelmill.db.ledger import add_job
+from labelmill.db.jobs import add_job
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ Transaction = Connection | Session | scoped_session[Any] | DjangoConnection
 """What a caller's transaction is known by."""
 
 
-def write_job(transaction: Transaction, row: JobRow) -> bool:
+def write_job(transaction: Transaction, job: SubmittedJob) -> bool:
     """Write a job into the ledger within a transaction; False if its id was there.
 
     Raises:
@@ -42,11 +42,11 @@ def write_job(transaction: Transaction, row: JobRow) -> bool:
         DatabaseUnavailable: the database is away; with Django, its own errors are raised.
     """
     if isinstance(transaction, Connection):
-        return add_job(transaction, row)
+        return add_job(transaction, job)
     if isinstance(transaction, Session | scoped_session):
-        return add_job(transaction.connection(), row)
+        return add_job(transaction.connection(), job)
     with transaction.cursor() as cursor:
-        return add_job_by_cursor(cursor, transaction.vendor, row)
+        return add_job_by_cursor(cursor, transaction.vendor, job)
 
 
 class TransactionalEnqueue:

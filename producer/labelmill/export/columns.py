@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from labelmill.core.result import Result
 from labelmill.db.records import Record
 
-RESULT_COLUMNS = Record._fields
-JOINED_RESULT_COLUMNS = tuple(name for name in RESULT_COLUMNS if name != "input")
+RESULT_COLUMNS = (*Result._fields, "input")
+JOINED_RESULT_COLUMNS = Result._fields
 """Of a joined export: the input stands in the file's own columns."""
 
 Values: TypeAlias = Sequence[Any]
@@ -50,6 +51,11 @@ class Export:
         remaining = iter(self.rows)
         while block := list(itertools.islice(remaining, rows)):
             yield list(zip(*block, strict=True))
+
+
+def export_of(records: Iterable[Record]) -> Export:
+    """Results alone, with their inputs."""
+    return Export((), RESULT_COLUMNS, ((*record.result, record.input) for record in records))
 
 
 def distinct_names(source: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:

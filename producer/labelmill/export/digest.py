@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from labelmill.db.records import ResultOutline
+from labelmill.db.results import ResultOutline
 
 SCORE_BINS = 20
 _SAMPLED_LABELS = 200

@@ -11,11 +11,11 @@ from importlib.resources import files
 from typing import IO
 
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.run import Run
+from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
-from labelmill.db.queries import Queries
-from labelmill.db.records import Record, Records
-from labelmill.db.store import Store
-from labelmill.db.tables import Run
+from labelmill.db.records import Record
+from labelmill.db.runs import Runs
 from labelmill.export.advice import ADVICE
 from labelmill.export.charts import Histogram, histogram
 from labelmill.export.digest import SCORE_BINS, Digest, digest
@@ -44,22 +44,24 @@ class Sample:
     message: str | None
 
 
-def write_html(store: Store, wanted: ResultFilter, pictures: Pictures, output: IO[str]) -> int:
+def write_html(
+    database: Database, wanted: ResultFilter, pictures: Pictures, output: IO[str]
+) -> int:
     """Write the report of all results that are wanted; returns how many they are."""
-    total = digest(Records(store.engine).outlines(wanted), _SAMPLES_EACH)
-    samples = _Samples(store, pictures)
-    run = store.run(wanted.run_id) if wanted.run_id else None
+    total = digest(database.results.outlines(wanted), _SAMPLES_EACH)
+    samples = _Samples(database, pictures)
+    run = database.runs.get(wanted.run_id) if wanted.run_id else None
     report = {
         "title": f"Run {wanted.run_id}" if wanted.run_id else "Results",
         "subtitle": _described(wanted),
         "version": version("labelmill"),
         "made_at": _moment(datetime.now(UTC)),
         "tiles": _tiles(total),
-        "facts": _facts(total, run, Queries(store.engine)),
+        "facts": _facts(total, run, database.runs),
         "labels": _labels(total),
         "other_labels": _others(total),
         "scores": _scores(total),
-        "throughput": _throughput(Queries(store.engine), run),
+        "throughput": _throughput(database.runs, run),
         "failures": [
             {
                 "code": code,
@@ -94,14 +96,14 @@ def write_html(store: Store, wanted: ResultFilter, pictures: Pictures, output: I
 class _Samples:
     """Jobs by their ids, with what they were about."""
 
-    def __init__(self, store: Store, pictures: Pictures) -> None:
-        self._store = store
-        self._records = Records(store.engine)
+    def __init__(self, database: Database, pictures: Pictures) -> None:
+        self._database = database
+        self._results = database.results
         self._pictures = pictures
 
     def of(self, ids: Sequence[str]) -> list[Sample]:
-        records = self._records.of(ids, ResultFilter())
-        jobs = self._store.jobs_of(ids)
+        records = self._results.records(ids, ResultFilter())
+        jobs = self._database.jobs.get_many(ids)
         return [_sample(records[id], self._pictures.of(jobs.get(id))) for id in records]
 
 
@@ -109,7 +111,8 @@ def _sample(record: Record, thumbnail: str | None) -> Sample:
     text = record.input
     if text is not None and len(text) > _SHOWN_CHARACTERS:
         text = f"{text[:_SHOWN_CHARACTERS]}…"
-    return Sample(record.id, text, thumbnail, record.score, record.error_message)
+    result = record.result
+    return Sample(result.id, text, thumbnail, result.score, result.error_message)
 
 
 def _groups(total: Digest, label: str, samples: _Samples) -> list[tuple[str, list[Sample]]]:
@@ -148,7 +151,7 @@ def _tiles(total: Digest) -> list[dict[str, object]]:
     ]
 
 
-def _facts(total: Digest, run: Run | None, queries: Queries) -> list[tuple[str, str]]:
+def _facts(total: Digest, run: Run | None, runs: Runs) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     if run is not None:
         facts += [("model", run.model), ("source", run.source)]
@@ -161,13 +164,13 @@ def _facts(total: Digest, run: Run | None, queries: Queries) -> list[tuple[str, 
             ("submitted", f"{run.submitted:,} jobs from {_moment(run.created_at)} on"),
             ("finished", f"{finished:,} of {run.submitted:,}"),
         ]
-        if rate := _rate(queries, run.id):
+        if rate := _rate(runs, run.id):
             facts.append(("speed", rate))
     return facts
 
 
-def _rate(queries: Queries, run_id: str) -> str | None:
-    found = queries.throughput(run_id, _BUCKETS)
+def _rate(runs: Runs, run_id: str) -> str | None:
+    found = runs.throughput(run_id, _BUCKETS)
     if not found.buckets:
         return None
     count = sum(each.succeeded + each.failed for each in found.buckets)
@@ -199,8 +202,8 @@ def _scores(total: Digest) -> Histogram:
     return histogram("scores", total.scores, titles)
 
 
-def _throughput(queries: Queries, run: Run | None) -> Histogram | None:
-    found = queries.throughput(run.id, _BUCKETS) if run else None
+def _throughput(runs: Runs, run: Run | None) -> Histogram | None:
+    found = runs.throughput(run.id, _BUCKETS) if run else None
     if found is None or not found.buckets:
         return None
     return histogram(

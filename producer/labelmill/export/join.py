@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.run import Run
+from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
-from labelmill.db.records import Record, Records
-from labelmill.db.store import Store
-from labelmill.db.tables import Run
+from labelmill.db.records import Record
+from labelmill.db.results import Results
 from labelmill.export.columns import JOINED_RESULT_COLUMNS, Export, distinct_names
 from labelmill.sources.base import Format, Source
 from labelmill.sources.ids import row_id
@@ -148,7 +149,7 @@ class Rows:
 
 
 def with_results(
-    rows: Rows, records: Records, wanted: ResultFilter
+    rows: Rows, results: Results, wanted: ResultFilter
 ) -> Iterator[tuple[SourceRow, Record | None]]:
     """Each row with its result, or None while it has none that is wanted.
 
@@ -158,14 +159,14 @@ def with_results(
     wanted = replace(wanted, run_id=None)
     remaining = rows.read()
     while block := list(itertools.islice(remaining, _LOOKED_UP)):
-        found = records.of([row.id for row in block if row.id is not None], wanted)
+        found = results.records([row.id for row in block if row.id is not None], wanted)
         for row in block:
             yield row, found.get(row.id) if row.id is not None else None
 
 
 def joined(
     rows: Rows,
-    records: Records,
+    results: Results,
     wanted: ResultFilter,
     *,
     only_finished: bool,
@@ -181,9 +182,9 @@ def joined(
     some = only_finished or replace(wanted, run_id=None) != ResultFilter()
 
     def lines() -> Iterator[tuple[Any, ...]]:
-        for row, record in with_results(rows, records, wanted):
+        for row, record in with_results(rows, results, wanted):
             if record is not None:
-                yield (*row.values, row.number, *record[:-1])
+                yield (*row.values, row.number, *record.result)
             elif not some:
                 yield (*row.values, row.number, *_without_result(row.reject or rows.refused(row)))
 
@@ -203,14 +204,16 @@ def _without_result(reject: Reject | None) -> Sequence[Any]:
     return columns
 
 
-def source_rows(store: Store, run: str | None, file: str | None, id_column: str | None) -> Rows:
+def source_rows(
+    database: Database, run: str | None, file: str | None, id_column: str | None
+) -> Rows:
     """The rows of a file, or of what a run was submitted of.
 
     Raises:
         ConfigurationError: there is no such run, or it cannot be said whose rows they are.
         SourceError: the file cannot be read.
     """
-    found = store.run(run) if run is not None else None
+    found = database.runs.get(run) if run is not None else None
     if run is not None and found is None:
         raise ConfigurationError(f"there is no run {run!r}; labelmill status lists the newest")
     if file is not None:

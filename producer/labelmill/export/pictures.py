@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelmill.core.errors import JobError
-from labelmill.core.job import Image
-from labelmill.db.tables import Job
+from labelmill.core.job import Image, SubmittedJob
 from labelmill.media.thumbnail import thumbnail
 from labelmill.media.uploads import UploadStore, is_upload
 
@@ -36,7 +35,7 @@ class Pictures:
         self._left = most
         self._bytes_left = max_bytes
 
-    def of(self, job: Job | None) -> str | None:
+    def of(self, job: SubmittedJob | None) -> str | None:
         """The thumbnail of a job's image; None for a text, or where it cannot be had."""
         image = job.payload.get("image") if job is not None else None
         if not isinstance(image, dict) or self._left <= 0:

@@ -9,7 +9,8 @@ from datetime import date, datetime, time
 from functools import lru_cache
 from typing import IO, Any
 
-from labelmill.core.result import LabelScore, Status
+from labelmill.core.result import LabelScore
+from labelmill.core.states import Status
 from labelmill.export.columns import Export
 
 _LABELS_KEPT = 10_000

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.core.result import Status
+from labelmill.core.states import Status
 from labelmill.db.records import Record
 from labelmill.export.join import SourceRow
 from labelmill.export.metrics import Metrics, metrics
@@ -63,13 +63,15 @@ def count_truths(rows: Iterable[tuple[SourceRow, Record | None]], truth_place: i
             )
         if record is None:
             counted.missing[truth] += 1
-        elif record.status is Status.FAILED or record.label is None:
+            continue
+        result = record.result
+        if result.status is Status.FAILED or result.label is None:
             counted.failed[truth] += 1
         else:
-            score = min(max(int((record.score or 0.0) * _BINS), 0), _BINS)
-            counted.pairs[truth, record.label, score] += 1
-            counted.known.update(each["label"] for each in record.scores or ())
-            counted.known.add(record.label)
+            score = min(max(int((result.score or 0.0) * _BINS), 0), _BINS)
+            counted.pairs[truth, result.label, score] += 1
+            counted.known.update(each["label"] for each in result.scores or ())
+            counted.known.add(result.label)
     return counted
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
-from labelmill.core.ledger import JobRow
 from labelmill.db.rows import storable_jobs
-from labelmill.db.tables import Job
 
 
-def is_same(new: JobRow, kept: Job) -> bool:
+def is_same(new: SubmittedJob, kept: SubmittedJob) -> bool:
     """Whether both ask for the same: all but when they were submitted, and the names of images."""
     [row] = storable_jobs([new])
     return (

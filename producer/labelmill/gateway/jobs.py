@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote
 
 from labelmill.core.errors import BrokerUnavailable
+from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
-from labelmill.core.result import Status
-from labelmill.db import tables
-from labelmill.db.store import Store
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.db.database import Database
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.queues import Queues
-from labelmill.gateway.schemas import Fault, ImageInput, Inline, Job, Outcome, Score, TextInput, Uri
+from labelmill.gateway.schemas import Fault, ImageInput, Inline, JobOut, Outcome, TextInput, Uri
 from labelmill.media.uploads import is_upload
 
 
@@ -36,12 +37,12 @@ class Jobs:
         DatabaseUnavailable: the database is away.
     """
 
-    def __init__(self, store: Store, executor: Executor, queues: Queues) -> None:
-        self._store = store
+    def __init__(self, database: Database, executor: Executor, queues: Queues) -> None:
+        self._database = database
         self._executor = executor
         self._queues = queues
 
-    async def find(self, job_id: str) -> Job | None:
+    async def find(self, job_id: str) -> JobOut | None:
         """The job of that id, or None."""
         result, job = await self._executor.run(self._rows, job_id)
         if result is not None:
@@ -50,29 +51,31 @@ class Jobs:
             return None
         return unfinished(job, running=await self._is_running(job))
 
-    async def of(self, results: Sequence[tables.Result]) -> list[Job]:
+    async def of(self, results: Sequence[Result]) -> list[JobOut]:
         """The jobs of these rows."""
         if not results:
             return []
-        known = await self._executor.run(self._store.jobs_of, [each.id for each in results])
+        known = await self._executor.run(
+            self._database.jobs.get_many, [each.id for each in results]
+        )
         return [finished(each, known.get(each.id)) for each in results]
 
-    async def finished(self, ids: Sequence[str]) -> dict[str, Job]:
+    async def finished(self, ids: Sequence[str]) -> dict[str, JobOut]:
         """Those of these jobs that have their rows."""
-        rows = await self._executor.run(self._store.results_of, ids)
+        rows = await self._executor.run(self._database.results.get_many, ids)
         return {job.id: job for job in await self.of(list(rows.values()))}
 
-    async def payload(self, job_id: str) -> dict[str, JsonValue] | None:
+    async def payload(self, job_id: str) -> Mapping[str, JsonValue] | None:
         """What a job of the ledger asks for."""
-        job = await self._executor.run(self._store.job, job_id)
+        job = await self._executor.run(self._database.jobs.get, job_id)
         return job.payload if job is not None else None
 
-    def _rows(self, job_id: str) -> tuple[tables.Result | None, tables.Job | None]:
+    def _rows(self, job_id: str) -> tuple[Result | None, SubmittedJob | None]:
         # The ledger first: a row that comes in between is found.
-        job = self._store.job(job_id)
-        return self._store.result(job_id), job
+        job = self._database.jobs.get(job_id)
+        return self._database.results.get(job_id), job
 
-    async def _is_running(self, job: tables.Job) -> bool:
+    async def _is_running(self, job: SubmittedJob) -> bool:
         try:
             return job.id in await self._queues.running(job.model)
         except BrokerUnavailable:
@@ -80,10 +83,10 @@ class Jobs:
             return False
 
 
-def finished(result: tables.Result, job: tables.Job | None) -> Job:
+def finished(result: Result, job: SubmittedJob | None) -> JobOut:
     """A job that has its row; the ledger does not have those of a bare ``send_task``."""
     succeeded = result.status is Status.SUCCEEDED
-    return Job(
+    return JobOut(
         id=result.id,
         model=result.model,
         run=result.run_id,
@@ -100,10 +103,10 @@ def finished(result: tables.Result, job: tables.Job | None) -> Job:
     )
 
 
-def unfinished(job: tables.Job, *, running: bool) -> Job:
+def unfinished(job: SubmittedJob, *, running: bool) -> JobOut:
     """A job of the ledger that has no row yet."""
     state: Literal["queued", "running"] = "running" if running else "queued"
-    return Job(
+    return JobOut(
         id=job.id,
         model=job.model,
         run=job.run_id,
@@ -118,7 +121,7 @@ def unfinished(job: tables.Job, *, running: bool) -> Job:
     )
 
 
-def has_thumbnail(payload: dict[str, JsonValue]) -> bool:
+def has_thumbnail(payload: Mapping[str, JsonValue]) -> bool:
     """Whether the gateway has the image itself."""
     image = payload.get("image")
     if not isinstance(image, dict):
@@ -127,20 +130,11 @@ def has_thumbnail(payload: dict[str, JsonValue]) -> bool:
     return "base64" in image or (isinstance(uri, str) and is_upload(uri))
 
 
-def _outcome(result: tables.Result) -> Outcome:
-    return Outcome(
-        label=result.label,
-        score=result.score,
-        scores=[Score(**each) for each in result.scores or []],
-        checkpoint=result.checkpoint,
-        revision=result.revision,
-        attempt=result.attempt,
-        group_size=result.group_size,
-        worker=result.worker,
-    )
+def _outcome(result: Result) -> Outcome:
+    return Outcome.model_validate({**result._asdict(), "scores": result.scores or []})
 
 
-def _input(job: tables.Job | None) -> TextInput | ImageInput | None:
+def _input(job: SubmittedJob | None) -> TextInput | ImageInput | None:
     payload = job.payload if job is not None else {}
     text, image = payload.get("text"), payload.get("image")
     if isinstance(text, str):
@@ -152,7 +146,7 @@ def _input(job: tables.Job | None) -> TextInput | ImageInput | None:
     return ImageInput(image=Uri(uri=uri, name=name) if isinstance(uri, str) else Inline(name=name))
 
 
-def _thumbnail(job: tables.Job | None) -> str | None:
+def _thumbnail(job: SubmittedJob | None) -> str | None:
     if job is None or not has_thumbnail(job.payload):
         return None
     return f"{job_url(job.id)}/thumbnail"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from labelmill.core.catalog import Catalog, ModelSpec
 from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
+from labelmill.core.tasks import InputKind
 from labelmill.gateway.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ class Models:
                 logger.warning("models stay as they were: %s", error)
         return self._catalog
 
-    def require(self, name: str, kind: str) -> ModelSpec:
-        """The model of that name, for inputs of that kind, ``text`` or ``image``.
+    def require(self, name: str, kind: InputKind) -> ModelSpec:
+        """The model of that name, for inputs of that kind.
 
         Raises:
             Problem: there is none.
@@ -50,7 +51,7 @@ class Models:
         if spec is None:
             known = ", ".join(catalog)
             raise Problem(422, "unknown_model", f"there is no such model; there are: {known}")
-        if spec.task != f"{kind}-classification":
+        if spec.task.reads is not kind:
             raise JobError(
                 ErrorCode.WRONG_INPUT_KIND, f"{name} is a model for {spec.task}; it takes no {kind}"
             )

@@ -123,7 +123,7 @@ def models(catalog: Catalog, overview: QueueOverview | None) -> list[Model]:
             Model(
                 name=name,
                 task=spec.task,
-                kind="text" if spec.task == "text-classification" else "image",
+                kind=spec.task.reads,
                 checkpoint=spec.checkpoint,
                 revision=spec.revision,
                 waiting=depth and depth["waiting"],

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from labelmill.client.client import MAX_PRIORITY
 from labelmill.core.ids import MAX_ID_LENGTH
-from labelmill.core.job import MAX_TOP_K, MAX_URI_LENGTH
+from labelmill.core.job import MAX_PRIORITY, MAX_TOP_K, MAX_URI_LENGTH
 from labelmill.core.names import MAX_NAME_LENGTH
 
 MAX_JOBS = 1000

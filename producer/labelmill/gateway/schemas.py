@@ -7,7 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-import labelmill.db.queries
+import labelmill.db.summary
+from labelmill.core.tasks import InputKind
 
 _ID = "019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11"
 _RUN = "019aa51c-8e10-7aa2-9c33-4f0f6a8e2b55"
@@ -37,7 +38,7 @@ class Accepted(BaseModel):
     url: str
 
 
-class Taken(BaseModel):
+class AcceptedJob(BaseModel):
     """One of many jobs, that will have its row."""
 
     id: str
@@ -58,7 +59,7 @@ class AcceptedRun(BaseModel):
     )
 
     run: str
-    jobs: list[Taken | Refused]
+    jobs: list[AcceptedJob | Refused]
 
 
 class Score(BaseModel):
@@ -115,7 +116,7 @@ class Outcome(BaseModel):
     worker: str
 
 
-class Job(BaseModel):
+class JobOut(BaseModel):
     """A job and, once there is one, its outcome."""
 
     model_config = ConfigDict(
@@ -161,7 +162,7 @@ class Job(BaseModel):
 class Results(BaseModel):
     """A page of jobs that have their rows, the newest first."""
 
-    results: list[Job]
+    results: list[JobOut]
     next: str | None = Field(description="The cursor of the next page.")
 
 
@@ -186,7 +187,7 @@ class ErrorCount(BaseModel):
     count: int
 
     @classmethod
-    def of(cls, summary: labelmill.db.queries.Summary) -> list[Self]:
+    def of(cls, summary: labelmill.db.summary.ResultSummary) -> list[Self]:
         """All of a summary, the most frequent first."""
         return [cls(code=code, count=count) for code, count in summary.errors]
 
@@ -203,7 +204,7 @@ class Summary(BaseModel):
     complete: bool = Field(description="False if only the newest of the results were counted.")
 
 
-class Run(BaseModel):
+class RunOut(BaseModel):
     """A run and how far it is."""
 
     id: str
@@ -219,10 +220,10 @@ class Run(BaseModel):
     eta_seconds: float | None
 
 
-class Runs(BaseModel):
+class RunsOut(BaseModel):
     """A page of runs, the newest first."""
 
-    runs: list[Run]
+    runs: list[RunOut]
     next: str | None
 
 
@@ -246,7 +247,7 @@ class Model(BaseModel):
 
     name: str
     task: str
-    kind: Literal["text", "image"]
+    kind: InputKind
     checkpoint: str
     revision: str | None
     waiting: int | None
@@ -258,7 +259,7 @@ class Model(BaseModel):
     oldest_seconds: float | None = Field(description="How long the oldest job has waited.")
 
 
-class Models(BaseModel):
+class ModelsOut(BaseModel):
     """All models."""
 
     models: list[Model]
@@ -290,7 +291,7 @@ class Health(BaseModel):
     dead: int | None
 
 
-class DeadLetter(BaseModel):
+class DeadLetterOut(BaseModel):
     """A job that ended its worker each time."""
 
     id: str
@@ -300,10 +301,10 @@ class DeadLetter(BaseModel):
     attempts: int | None
 
 
-class DeadLetters(BaseModel):
+class DeadLettersOut(BaseModel):
     """Dead letters, the newest first."""
 
-    dead: list[DeadLetter]
+    dead: list[DeadLetterOut]
 
 
 class Replayed(BaseModel):

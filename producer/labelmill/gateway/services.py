@@ -16,10 +16,8 @@ from labelmill.broker.connection import checked_url
 from labelmill.broker.stream import EventStream
 from labelmill.client import Client
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
-from labelmill.db.queries import Queries
-from labelmill.db.store import Store
-from labelmill.db.tables import Run
-from labelmill.db.tokens import Tokens
+from labelmill.core.run import Run
+from labelmill.db.database import Database
 from labelmill.gateway.auth import Authenticator
 from labelmill.gateway.cache import Cached
 from labelmill.gateway.executors import Executor
@@ -54,8 +52,7 @@ class Services:
     authenticator: Authenticator
     rates: RateLimiter
     broker: redis.Redis
-    store: Store
-    queries: Queries
+    database: Database
     dead: DeadLetters
     uploads: UploadStore
     redis_executor: Executor
@@ -100,14 +97,18 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     with (
         broker,
         EventStream(settings.broker_url) as announcements,
-        Store.open(settings.database_url) as store,
+        Database.open(settings.database_url) as database,
         Client(settings.broker_url, settings.database_url) as client,
     ):
-        jobs = Jobs(store, database_executor, queues)
-        queries = Queries(store.engine)
-        write_batcher = WriteBatcher(client, store, seconds, _PENDING_JOBS)
+        jobs = Jobs(database, database_executor, queues)
+        write_batcher = WriteBatcher(client, database, seconds, _PENDING_JOBS)
         watcher = Watcher(
-            announcements, listening, jobs, queries, database_executor, settings.max_event_streams
+            announcements,
+            listening,
+            jobs,
+            database.results,
+            database_executor,
+            settings.max_event_streams,
         )
         watcher.start()
         try:
@@ -115,12 +116,11 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 settings=settings,
                 is_open=is_open,
                 models=models,
-                authenticator=Authenticator(Tokens(store.engine), database_executor),
+                authenticator=Authenticator(database.tokens, database_executor),
                 rates=rates,
                 broker=broker,
-                store=store,
-                queries=queries,
-                dead=DeadLetters(broker, store),
+                database=database,
+                dead=DeadLetters(broker, database),
                 uploads=uploads,
                 redis_executor=redis_executor,
                 database_executor=database_executor,
@@ -130,9 +130,11 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 jobs=jobs,
                 write_batcher=write_batcher,
                 watcher=watcher,
-                summaries=Summaries(queries, counting, seconds),
+                summaries=Summaries(database.results, counting, seconds),
                 # The cheapest way to ask whether the database answers and has its tables.
-                newest_run=Cached(lambda: database_executor.run(store.runs, 1), _FRESH_SECONDS),
+                newest_run=Cached(
+                    lambda: database_executor.run(database.runs.newest, 1), _FRESH_SECONDS
+                ),
             )
         finally:
             await watcher.close()

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from labelmill.gateway.schemas import Job
+from labelmill.gateway.schemas import JobOut
 
 KEEP_ALIVE_SECONDS = 15
 _MOST_EVENTS = 1000  # that wait for a reader who is slow; then it is told how many it missed
@@ -17,7 +17,7 @@ _MOST_EVENTS = 1000  # that wait for a reader who is slow; then it is told how m
 class Event:
     """A job that has its row; ``entry`` is set on the last one of its announcement."""
 
-    job: Job
+    job: JobOut
     entry: str | None = None
 
     def encode(self) -> bytes:

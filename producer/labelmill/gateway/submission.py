@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from labelmill.broker.publication import Publication
-from labelmill.client.client import ledger_row
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.ids import new_id
-from labelmill.core.job import check_id, parse_job
+from labelmill.core.job import SubmittedJob, check_id, job_kwargs, parse_job
+from labelmill.core.tasks import InputKind
 from labelmill.gateway.idempotency import is_same
 from labelmill.gateway.jobs import job_url
 from labelmill.gateway.models import Models
 from labelmill.gateway.problems import Problem, of_job
 from labelmill.gateway.requests import MAX_JOBS, JobIn, ManyJobs, OneJob
-from labelmill.gateway.schemas import Accepted, AcceptedRun, Fault, Refused, Taken
+from labelmill.gateway.schemas import Accepted, AcceptedJob, AcceptedRun, Fault, Refused
 from labelmill.gateway.services import Services
 
 _NAMESPACE = uuid.UUID("f0b1c9c2-6f0e-4f3f-9f5e-5d0c0c7a3f11")
@@ -53,7 +52,7 @@ async def submit_one(services: Services, ids: Ids, asked: OneJob) -> Accepted:
         JobError: it can never be done.
         ServiceUnavailable: Redis or the database is away.
     """
-    publication = _publication(
+    job = _submitted(
         services.models,
         asked.model,
         asked,
@@ -61,13 +60,13 @@ async def submit_one(services: Services, ids: Ids, asked: OneJob) -> Accepted:
         run=asked.run,
         priority=asked.priority,
         eta=asked.eta,
-        expires=asked.expires,
+        expires_at=asked.expires,
     )
     await services.queues.take_room(asked.model, 1)
-    [accepted] = await services.write_batcher.submit([publication])
+    [accepted] = await services.write_batcher.submit([job])
     if not accepted:
         raise _conflict(derived=ids.are_derived and asked.id is None)
-    return Accepted(id=publication.id, url=job_url(publication.id))
+    return Accepted(id=job.id, url=job_url(job.id))
 
 
 async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> AcceptedRun:
@@ -78,23 +77,23 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
         ServiceUnavailable: Redis or the database is away.
     """
     run = asked.run or ids.of("run")
-    outcomes: list[Publication | JobError] = []
-    for number, job in enumerate(asked.jobs):
-        job_id = job.id or ids.of(str(number))
+    outcomes: list[SubmittedJob | JobError] = []
+    for number, each in enumerate(asked.jobs):
+        job_id = each.id or ids.of(str(number))
         try:
-            outcomes.append(_publication(services.models, asked.model, job, id=job_id, run=run))
+            outcomes.append(_submitted(services.models, asked.model, each, id=job_id, run=run))
         except JobError as error:
             outcomes.append(error)
-    publications = [each for each in outcomes if isinstance(each, Publication)]
-    if not publications:
+    jobs = [each for each in outcomes if isinstance(each, SubmittedJob)]
+    if not jobs:
         raise next(of_job(each) for each in outcomes if isinstance(each, JobError))
     if ids.are_derived:
         own = {job.id for job in asked.jobs}  # what they stand for is told job by job
-        derived = [each for each in publications if each.id not in own]
+        derived = [job for job in jobs if job.id not in own]
         beyond = [ids.of(str(number)) for number in range(len(asked.jobs), MAX_JOBS)]
         await _check_repeated(services, derived, beyond)
-    await services.queues.take_room(asked.model, len(publications))
-    accepted = iter(await services.write_batcher.submit(publications))
+    await services.queues.take_room(asked.model, len(jobs))
+    accepted = iter(await services.write_batcher.submit(jobs))
     return AcceptedRun(
         run=run,
         jobs=[
@@ -107,44 +106,34 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
 
 
 async def _check_repeated(
-    services: Services, publications: Sequence[Publication], beyond: Sequence[str]
+    services: Services, jobs: Sequence[SubmittedJob], beyond: Sequence[str]
 ) -> None:
     """Refuse a key that stood for another request, before any of this one is submitted.
 
     Parameters:
-        publications: those whose ids are made of the key.
+        jobs: those whose ids are made of the key.
         beyond: the ids that a longer request would have had.
 
     Raises:
         Problem: it did.
     """
-    ids = [each.id for each in publications]
-    known = await services.database_executor.run(services.store.jobs_of, [*ids, *beyond])
-    if known and (
-        set(known) != set(ids)
-        or not all(is_same(ledger_row(each), known[each.id]) for each in publications)
-    ):
+    ids = [job.id for job in jobs]
+    known = await services.database_executor.run(services.database.jobs.get_many, [*ids, *beyond])
+    if known and (set(known) != set(ids) or not all(is_same(job, known[job.id]) for job in jobs)):
         raise _conflict(derived=True)
 
 
-def _publication(
+def _submitted(
     models: Models, model: str, asked: JobIn, *, id: str, run: str | None, **options: Any
-) -> Publication:
-    kwargs: dict[str, Any] = {"text": asked.text, "run": run}
-    if asked.image is not None:
-        kwargs["image"] = asked.image.model_dump(exclude_none=True)
-    if asked.top_k is not None:
-        kwargs["options"] = {"top_k": asked.top_k}
-    models.require(model, "text" if asked.image is None else "image")
+) -> SubmittedJob:
+    models.require(model, InputKind.TEXT if asked.image is None else InputKind.IMAGE)
     _check_address(id, "/thumbnail")
     if run is not None:
         _check_address(run, "/throughput")
-    return Publication(
-        queue=model,
-        id=check_id(id),
-        job=parse_job(kwargs),
-        enqueued_at=datetime.now(UTC),
-        **options,
+    image = asked.image.model_dump(exclude_none=True) if asked.image is not None else None
+    job = parse_job(job_kwargs(text=asked.text, image=image, top_k=asked.top_k, run=run))
+    return SubmittedJob.of(
+        job, id=check_id(id), model=model, enqueued_at=datetime.now(UTC), **options
     )
 
 
@@ -160,8 +149,8 @@ def _check_address(id: str, below: str) -> None:
         )
 
 
-def _taken(job_id: str, *, accepted: bool) -> Taken | Refused:
-    return Taken(id=job_id, url=job_url(job_id)) if accepted else Refused(error=_DUPLICATE)
+def _taken(job_id: str, *, accepted: bool) -> AcceptedJob | Refused:
+    return AcceptedJob(id=job_id, url=job_url(job_id)) if accepted else Refused(error=_DUPLICATE)
 
 
 def _conflict(*, derived: bool) -> Problem:

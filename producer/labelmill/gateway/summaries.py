@@ -6,8 +6,10 @@ import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 
-from labelmill.core.result import Status
-from labelmill.db.queries import Queries, ResultFilter, Summary
+from labelmill.core.states import Status
+from labelmill.db.filters import ResultFilter
+from labelmill.db.results import Results
+from labelmill.db.summary import ResultSummary
 from labelmill.gateway.cache import Cached
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.problems import try_again
@@ -27,14 +29,14 @@ class Summaries:
         patience: how long a caller waits, in seconds, before an older summary has to do.
     """
 
-    def __init__(self, queries: Queries, executor: Executor, patience: float) -> None:
-        self._queries = queries
+    def __init__(self, results: Results, executor: Executor, patience: float) -> None:
+        self._results = results
         self._executor = executor
         self._patience = patience
-        self._kept: OrderedDict[ResultFilter, Cached[Summary]] = OrderedDict()
+        self._kept: OrderedDict[ResultFilter, Cached[ResultSummary]] = OrderedDict()
         self._failures = Cached(self._count_failures, _FRESH_SECONDS, _FRESH_TIMES)
 
-    async def of(self, wanted: ResultFilter) -> Summary:
+    async def of(self, wanted: ResultFilter) -> ResultSummary:
         """The summary of a filter, or the last one while a newer one is being counted.
 
         Raises:
@@ -43,11 +45,11 @@ class Summaries:
         """
         return await self._patient(self._fresh(wanted))
 
-    async def recent_failures(self) -> Summary:
+    async def recent_failures(self) -> ResultSummary:
         """The jobs that failed in the last 24 hours; raises as :meth:`of`."""
         return await self._patient(self._failures)
 
-    async def _patient(self, summary: Cached[Summary]) -> Summary:
+    async def _patient(self, summary: Cached[ResultSummary]) -> ResultSummary:
         try:
             async with asyncio.timeout(self._patience) as timeout:
                 return await summary.get()
@@ -58,11 +60,11 @@ class Summaries:
                 raise try_again(503, "still_counting", "still counting; ask again") from None
             return summary.last
 
-    def _fresh(self, wanted: ResultFilter) -> Cached[Summary]:
+    def _fresh(self, wanted: ResultFilter) -> Cached[ResultSummary]:
         kept = self._kept.get(wanted)
         if kept is None:
             kept = self._kept[wanted] = Cached(
-                lambda: self._executor.run(self._queries.summary, wanted),
+                lambda: self._executor.run(self._results.summary, wanted),
                 _FRESH_SECONDS,
                 _FRESH_TIMES,
             )
@@ -71,6 +73,6 @@ class Summaries:
             self._kept.popitem(last=False)
         return kept
 
-    async def _count_failures(self) -> Summary:
+    async def _count_failures(self) -> ResultSummary:
         wanted = ResultFilter(status=Status.FAILED, since=datetime.now(UTC) - _OF_LATE)
-        return await self._executor.run(self._queries.summary, wanted)
+        return await self._executor.run(self._results.summary, wanted)

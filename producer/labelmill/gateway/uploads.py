@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.names import file_name
+from labelmill.core.tasks import InputKind
 from labelmill.gateway.bodies import UploadedFiles
 from labelmill.gateway.problems import Problem, of_job, of_validation
 from labelmill.gateway.requests import ImageIn, JobIn, ManyJobs, OneJob
@@ -46,7 +47,7 @@ async def store_upload(services: Services, upload: UploadedFiles) -> OneJob | Ma
     fields = _checked(upload.fields)
     if not upload.files:
         raise Problem(422, "invalid_request", "give at least one file, in a part called file")
-    services.models.require(str(fields["model"]), "image")
+    services.models.require(str(fields["model"]), InputKind.IMAGE)
     images = []
     for file in upload.files:
         content = await _content(file, services.settings.max_image_bytes)

@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from labelmill.broker.events import JobFinished
 from labelmill.broker.stream import EventStream
 from labelmill.core.errors import LabelmillError
-from labelmill.db.queries import Queries, ResultFilter
+from labelmill.db.filters import ResultFilter
+from labelmill.db.results import Results
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.jobs import Jobs
 from labelmill.gateway.problems import try_again
@@ -49,14 +50,14 @@ class Watcher:
         announcements: EventStream,
         listening: Executor,
         jobs: Jobs,
-        queries: Queries,
+        results: Results,
         executor: Executor,
         most_streams: int,
     ) -> None:
         self._announcements = announcements
         self._listening = listening
         self._jobs = jobs
-        self._queries = queries
+        self._results = results
         self._executor = executor
         self._most_streams = most_streams
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
@@ -190,7 +191,7 @@ class Watcher:
 
     async def _look(self) -> None:
         wanted = ResultFilter(since=self._looked_until - _LATE)
-        page = await self._executor.run(self._queries.page, wanted, _MOST_LOOKED_UP)
+        page = await self._executor.run(self._results.page, wanted, _MOST_LOOKED_UP)
         new = [each for each in reversed(page.results) if each.id not in self._seen]
         if new:
             self._looked_until = max(self._looked_until, new[-1].finished_at)

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from labelmill.broker.publication import Publication
 from labelmill.client import Client
-from labelmill.client.client import BLOCK_SIZE, ledger_row
+from labelmill.client.client import BLOCK_SIZE
 from labelmill.core.errors import ServiceUnavailable
+from labelmill.core.job import SubmittedJob
+from labelmill.core.run import Run
+from labelmill.db.database import Database
 from labelmill.db.errors import blames_rows
-from labelmill.db.store import Store
 from labelmill.gateway.idempotency import is_same
 from labelmill.gateway.problems import try_again
 
@@ -25,7 +26,7 @@ _SOURCE = "http"
 class _Submission:
     """What one request submits; its answer says of each job whether it is in the ledger now."""
 
-    publications: Sequence[Publication]
+    jobs: Sequence[SubmittedJob]
     answer: asyncio.Future[list[bool]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -39,21 +40,23 @@ class WriteBatcher:
 
     Parameters:
         client: writes the ledger and publishes.
-        store: the results database, for the runs.
+        database: the results database, for the runs.
         seconds: how long a request waits for its answer.
         most_pending: jobs that may be waiting for their block.
     """
 
-    def __init__(self, client: Client, store: Store, seconds: float, most_pending: int) -> None:
+    def __init__(
+        self, client: Client, database: Database, seconds: float, most_pending: int
+    ) -> None:
         self._client = client
-        self._store = store
+        self._database = database
         self._seconds = seconds
         self._most_pending = most_pending
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write_batcher")
         self._pending: deque[_Submission] = deque()
         self._flight: asyncio.Task[None] | None = None
 
-    async def submit(self, publications: Sequence[Publication]) -> list[bool]:
+    async def submit(self, jobs: Sequence[SubmittedJob]) -> list[bool]:
         """Submit jobs; says of each whether it was, and False where its id stands for another job.
 
         A job that is in the ledger already, with the same content, counts as submitted: it is what
@@ -64,10 +67,10 @@ class WriteBatcher:
             ServiceUnavailable: Redis or the database is away; what was not submitted yet will not
                 be, and of what is under way nobody knows.
         """
-        waiting = sum(len(each.publications) for each in self._pending)
-        if waiting + len(publications) > self._most_pending:
+        waiting = sum(len(each.jobs) for each in self._pending)
+        if waiting + len(jobs) > self._most_pending:
             raise try_again(429, "too_many_requests", "more is coming in than can be written")
-        submission = _Submission(publications)
+        submission = _Submission(jobs)
         self._pending.append(submission)
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())
@@ -104,19 +107,19 @@ class WriteBatcher:
 
     def _next_block(self) -> list[_Submission]:
         block = [self._pending.popleft()]
-        size = len(block[0].publications)
-        while self._pending and size + len(self._pending[0].publications) <= BLOCK_SIZE:
+        size = len(block[0].jobs)
+        while self._pending and size + len(self._pending[0].jobs) <= BLOCK_SIZE:
             block.append(self._pending.popleft())
-            size += len(block[-1].publications)
+            size += len(block[-1].jobs)
         return block
 
     # In the thread
 
     def _send(self, block: Sequence[_Submission]) -> list[list[bool] | Exception]:
-        publications = [each for submission in block for each in submission.publications]
+        jobs = [each for submission in block for each in submission.jobs]
         try:
-            self._open_runs(publications)
-            sent = self._client.send(publications)
+            self._open_runs(jobs)
+            sent = self._client.send(jobs)
             self._count(sent)
         except Exception as error:
             if len(block) > 1 and blames_rows(error):
@@ -127,14 +130,14 @@ class WriteBatcher:
         return [self._answer(submission, new) for submission in block]
 
     def _answer(self, submission: _Submission, new: set[int]) -> list[bool] | Exception:
-        before = [each for each in submission.publications if id(each) not in new]
+        before = [each for each in submission.jobs if id(each) not in new]
         try:
             same = self._same(before) if before else set()
         except Exception as error:
             return error
-        return [id(each) in new or id(each) in same for each in submission.publications]
+        return [id(each) in new or id(each) in same for each in submission.jobs]
 
-    def _same(self, before: Sequence[Publication]) -> set[int]:
+    def _same(self, before: Sequence[SubmittedJob]) -> set[int]:
         """Those that the ledger has with the same content.
 
         They are claimed and sent once more where nobody did: their first submission may be failing
@@ -146,19 +149,19 @@ class WriteBatcher:
             raise ServiceUnavailable("the first submission was withdrawn; submit again")
         return {id(each) for each in same}
 
-    def _is_kept(self, publication: Publication) -> bool:
-        job = self._store.job(publication.id)
-        return job is not None and is_same(ledger_row(publication), job)
+    def _is_kept(self, job: SubmittedJob) -> bool:
+        kept = self._database.jobs.get(job.id)
+        return kept is not None and is_same(job, kept)
 
-    def _open_runs(self, publications: Sequence[Publication]) -> None:
+    def _open_runs(self, jobs: Sequence[SubmittedJob]) -> None:
         now = datetime.now(UTC)
-        for run, model in {(ledger_row(p)["run_id"], p.queue) for p in publications}:
+        for run, model in {(job.run_id, job.model) for job in jobs}:
             if run is not None:
-                self._store.add_run(run, model=model, source=_SOURCE, created_at=now)
+                self._database.runs.add(Run(run, model=model, source=_SOURCE, created_at=now))
 
-    def _count(self, sent: Sequence[Publication]) -> None:
-        runs = Counter(ledger_row(each)["run_id"] for each in sent)
-        for run, jobs in runs.items():
+    def _count(self, sent: Sequence[SubmittedJob]) -> None:
+        runs = Counter(job.run_id for job in sent)
+        for run, count in runs.items():
             if run is not None:
-                self._store.count_submitted(run, jobs)
-                self._store.finish_run(run, datetime.now(UTC))
+                self._database.runs.count_submitted(run, count)
+                self._database.runs.finish(run, datetime.now(UTC))

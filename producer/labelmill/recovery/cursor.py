@@ -8,7 +8,7 @@ from typing import cast
 import redis
 
 from labelmill.broker.connection import broker_errors
-from labelmill.db.ledger import Lane, Position
+from labelmill.db.jobs import Lane, Position
 
 _KEY = "labelmill:reconciler:marks"
 

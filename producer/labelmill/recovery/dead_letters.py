@@ -23,9 +23,8 @@ from labelmill.broker.connection import broker_errors
 from labelmill.broker.queues import QueueKeys
 from labelmill.core.errors import JobError
 from labelmill.core.ids import MAX_ID_LENGTH
-from labelmill.core.job import Job
-from labelmill.core.ledger import JobRow
-from labelmill.db.store import Store
+from labelmill.core.job import MAX_PRIORITY, SubmittedJob
+from labelmill.db.database import Database
 
 _SCRIPT = Path(__file__).with_name("replay.lua")
 _PAGE = 100  # letters, which may hold images, in memory at a time
@@ -57,7 +56,7 @@ class DeadLetters:
 
     Parameters:
         broker: a client with ``decode_responses`` off.
-        store: the results database, whose ledger gets what is replayed.
+        database: the results database, whose ledger gets what is replayed.
 
     Every method:
 
@@ -65,9 +64,9 @@ class DeadLetters:
         BrokerUnavailable: Redis does not answer.
     """
 
-    def __init__(self, broker: redis.Redis, store: Store) -> None:
+    def __init__(self, broker: redis.Redis, database: Database) -> None:
         self._broker = broker
-        self._store = store
+        self._database = database
         self._replay = broker.register_script(_SCRIPT.read_text())
 
     def queues(self) -> list[str]:
@@ -106,20 +105,27 @@ class DeadLetters:
         job = letter.content.job
         if job is None:
             raise cast("JobError", letter.content.error)
-        now = datetime.now(UTC)
-        new_id, priority = letter.replay_id, _priority(letter.raw)
+        again = SubmittedJob.of(
+            job,
+            id=letter.replay_id,
+            model=letter.queue,
+            enqueued_at=datetime.now(UTC),
+            priority=_priority(letter.raw),
+        )
         # In the ledger first: once the letter is gone, the new job must get its row.
-        if self._store.add_jobs([_ledger_row(letter, job, now, priority)]):
+        if self._database.jobs.add([again]):
             return False
-        again = message.encode(new_id, job, queue=letter.queue, enqueued_at=now, priority=priority)
         keys = QueueKeys(letter.queue)
         with broker_errors():
-            moved = self._replay(keys=[keys.dead, keys.list_of(priority)], args=[letter.raw, again])
+            moved = self._replay(
+                keys=[keys.dead, keys.list_of(again.priority)],
+                args=[letter.raw, message.encode(again)],
+            )
         if not moved:
-            self._store.remove_jobs([new_id])
+            self._database.jobs.remove([again.id])
             return False
         if job.run is not None:
-            self._store.count_submitted(job.run, 1)
+            self._database.runs.count_submitted(job.run, 1)
         return True
 
     def drop(self, letter: DeadLetter) -> bool:
@@ -143,17 +149,4 @@ def replay_id(job_id: str) -> str:
 def _priority(raw: bytes) -> int:
     """The priority of a message that could be read."""
     priority = json.loads(raw)["properties"].get("priority")
-    return priority if isinstance(priority, int) and 0 <= priority <= 9 else 0
-
-
-def _ledger_row(letter: DeadLetter, job: Job, now: datetime, priority: int) -> JobRow:
-    return JobRow(
-        id=letter.replay_id,
-        run_id=job.run,
-        model=letter.queue,
-        payload=job.to_kwargs(),
-        priority=priority,
-        eta=None,
-        expires_at=None,
-        enqueued_at=now,
-    )
+    return priority if isinstance(priority, int) and 0 <= priority <= MAX_PRIORITY else 0

@@ -17,16 +17,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 import redis
 
 from labelmill.broker.connection import open_broker
 from labelmill.broker.inspect import QueueInspector, QueueSnapshot
-from labelmill.broker.publication import Publication
 from labelmill.broker.publisher import Publisher
-from labelmill.db.ledger import Entry, Lane, Ledger, Position
-from labelmill.db.store import Store
+from labelmill.db.database import Database
+from labelmill.db.jobs import Jobs, Lane, LedgerEntry, Position
 from labelmill.recovery.cursor import SweepCursor
 
 _PAGE = 1000
@@ -56,11 +55,9 @@ class Reconciler:
             covers how far the clocks of producers are apart, and how long publishing takes.
     """
 
-    def __init__(
-        self, broker: redis.Redis, publisher: Publisher, ledger: Ledger, grace: float
-    ) -> None:
+    def __init__(self, broker: redis.Redis, publisher: Publisher, jobs: Jobs, grace: float) -> None:
         self._publisher = publisher
-        self._ledger = ledger
+        self._jobs = jobs
         self._grace = timedelta(seconds=grace)
         self._inspector = QueueInspector(broker)
         self._cursor = SweepCursor(broker)
@@ -74,7 +71,7 @@ class Reconciler:
             SchemaOutOfDate: it has not been migrated to this version.
         """
         swept = Swept()
-        for queue, lanes in groupby(self._ledger.lanes(), attrgetter("model")):
+        for queue, lanes in groupby(self._jobs.lanes(), attrgetter("model")):
             snapshot = self._inspector.snapshot(queue, leased=False)
             for lane in lanes:
                 self._sweep_lane(lane, snapshot, swept)
@@ -96,8 +93,8 @@ class Reconciler:
             look = look or self._inspector.snapshot(lane.model, leased=True)
             # Given back in between, older jobs may wait again.
             gone = look.gone_before(lane.priority, self._grace) or _NEVER
-            lost: list[Entry] = []
-            held: list[Entry] = []
+            lost: list[LedgerEntry] = []
+            held: list[LedgerEntry] = []
             for entry in missing:
                 is_lost = entry.due_at < gone and entry.id not in look.leased
                 (lost if is_lost else held).append(entry)
@@ -105,22 +102,22 @@ class Reconciler:
             mark = min([mark, *(entry.due_at for entry in held)])
         self._cursor.save(lane, mark)
 
-    def _pages(self, lane: Lane, end: datetime) -> Iterator[list[Entry]]:
+    def _pages(self, lane: Lane, end: datetime) -> Iterator[list[LedgerEntry]]:
         position = self._cursor.get(lane)
-        while page := self._ledger.page(lane, position, end, _PAGE):
+        while page := self._jobs.page(lane, position, end, _PAGE):
             yield page
             if len(page) < _PAGE:
                 return
             position = Position(page[-1].due_at, page[-1].id)
 
-    def _send(self, lost: Sequence[Entry], gone_before: datetime) -> int:
+    def _send(self, lost: Sequence[LedgerEntry], gone_before: datetime) -> int:
         sent = 0
         for start in range(0, len(lost), _SENT_TOGETHER):
             ids = [entry.id for entry in lost[start : start + _SENT_TOGETHER]]
             now = self._inspector.now()
-            claimed = self._ledger.claim_lost(ids, gone_before, now)
-            claimed.sort(key=itemgetter("enqueued_at", "id"))
-            self._publisher.publish([Publication.from_ledger(row, now) for row in claimed])
+            claimed = self._jobs.claim_lost(ids, gone_before, now)
+            claimed.sort(key=attrgetter("enqueued_at", "id"))
+            self._publisher.publish(claimed)
             sent += len(claimed)
         return sent
 
@@ -130,7 +127,7 @@ def reconciling(broker_url: str, database_url: str, grace: float) -> Iterator[Re
     """A reconciler with connections of its own."""
     with (
         open_broker(broker_url) as broker,
-        Store.open(database_url) as store,
+        Database.open(database_url) as database,
         closing(Publisher(broker_url)) as publisher,
     ):
-        yield Reconciler(broker, publisher, Ledger(store.engine), grace)
+        yield Reconciler(broker, publisher, database.jobs, grace)

@@ -11,7 +11,8 @@ from threading import Event
 from labelmill.broker.events import JobFinished, of_results
 from labelmill.broker.group import ConsumerGroup, Entry
 from labelmill.core.errors import ServiceUnavailable
-from labelmill.db.queries import Queries, ResultFilter
+from labelmill.db.filters import ResultFilter
+from labelmill.db.results import Results
 from labelmill.webhook.delivery import Delivery, DeliveryOutcome, Sender, deliveries
 
 logger = logging.getLogger(__name__)
@@ -105,11 +106,11 @@ class Webhook:
         self._group.give_up(delivery.jobs, failure)
 
 
-def finished_since(queries: Queries, since: datetime, chosen: JobFilter) -> Iterator[Delivery]:
+def finished_since(results: Results, since: datetime, chosen: JobFilter) -> Iterator[Delivery]:
     """Deliveries of all rows that were finished since a time, the newest first."""
     after = None
     while True:
-        page = queries.page(ResultFilter(since=since), _ROWS_A_PAGE, after)
+        page = results.page(ResultFilter(since=since), _ROWS_A_PAGE, after)
         jobs = [job for job in of_results(page.results) if chosen.includes(job)]
         yield from deliveries(jobs)
         if (after := page.next) is None:

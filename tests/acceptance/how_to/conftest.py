@@ -31,9 +31,9 @@ PAGES = ROOT / "docs" / "how-to"
 _FILE = re.compile(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", re.DOTALL)
 
 
-def blocks(page: str, language: str = "console") -> list[str]:
+def blocks(page: str, language: str = "console", folder: Path = PAGES) -> list[str]:
     """A page's blocks, each one string."""
-    return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", (folder / page).read_text(), re.DOTALL)
 
 
 @dataclass

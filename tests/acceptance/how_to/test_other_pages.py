@@ -1,4 +1,4 @@
-"""The commands and the Python of the other how-tos, carried out in one folder beside the user's."""
+"""The commands and the Python of other pages, carried out in one folder beside the user's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from tests.acceptance.how_to.conftest import Project, blocks
+from tests.acceptance.how_to.conftest import ROOT, Project, blocks
 from tests.acceptance.installation import neighbours
 from tests.acceptance.installation.built import Installation
 from tests.acceptance.installation.terminal import Terminal
@@ -26,7 +26,7 @@ from pathlib import Path
 from celery import Celery
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.database import create_database_engine
+from labelmill.db.connection import create_database_engine
 
 class Base(DeclarativeBase): pass
 
@@ -135,3 +135,38 @@ def test_measure_a_model(desk: Project) -> None:
     _, images = lines("benchmark.md")
     assert "suggested group_size" in desk.terminal.labelmill(images)[0]
     assert (desk.folder / "digits.png").exists()
+
+
+def test_the_readme_and_the_first_page(desk: Project, up: Path) -> None:
+    [first] = blocks("index.md", "python", ROOT / "docs")
+    client, celery = blocks("README.md", "python", ROOT)
+    script = [BEFORE, first, client, 'job_id = "of-the-readme"', celery]
+    said = "print(client.wait(job_id, timeout=30).label)"
+    (desk.folder / "readme.py").write_text("\n".join([*script, said]))
+    sourced = "set -a; source .labelmill/env; set +a; python readme.py"
+    assert desk.shell(sourced).strip() == "delivery"
+
+    *_, asked, bulk, _ = blocks("README.md", folder=ROOT)
+    if shutil.which("curl"):
+        [address] = set(re.findall(r"http://127\.0\.0\.1:\d+", (up / "up.log").read_text()))
+        asked = asked.replace("http://127.0.0.1:8765", address).replace("curl ", "curl -sS --fail ")
+        assert json.loads(desk.shell(asked))["state"] == "queued"
+
+    submit, *others = bulk.splitlines()
+    # The run that the page calls RUN is called so here.
+    named = f"{submit.partition('#')[0]} --run of-readme"
+    others = [line.replace("RUN", "of-readme") for line in others]
+    answers = desk.terminal.labelmill(submit, named, *others)
+    assert "2 succeeded, 0 failed" in answers[0]
+    assert "0 submitted, 2 submitted before" in answers[2]
+    assert "accuracy 1.0000 of 2 rows" in answers[-1]
+
+
+def test_the_quickstart(up: Path, installation: Installation) -> None:
+    *_, submitting = blocks("quickstart.md", folder=ROOT / "docs")
+    commands = submitting.splitlines()
+    one, table, images, *_ = Terminal(installation.programs, up).labelmill(*commands)
+    assert "delivery" in one
+    assert " 0 failed" in table
+    assert " 0 failed" in images
+    assert (up / "results.csv").read_text().count("\n") > 100

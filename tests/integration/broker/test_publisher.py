@@ -14,10 +14,9 @@ from kombu import Connection
 from kombu.messaging import Producer
 
 from labelmill.broker import message
-from labelmill.broker.publication import Publication
 from labelmill.broker.publisher import Publisher
 from labelmill.core.errors import BrokerUnavailable
-from labelmill.core.job import parse_job
+from labelmill.core.job import SubmittedJob, parse_job
 from labelmill.local.redis import RedisServer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -35,34 +34,31 @@ def publisher(redis_url: str) -> Iterator[Publisher]:
         yield publisher
 
 
-def a_publication(
+def a_job(
     job_id: str = "job-1", text: str = "Where is Łódź?", queue: str = "ours", priority: int = 0
-) -> Publication:
-    return Publication(
-        queue=queue,
+) -> SubmittedJob:
+    return SubmittedJob.of(
+        parse_job({"text": text}),
         id=job_id,
-        job=parse_job({"text": text}),
+        model=queue,
         enqueued_at=NOW,
         priority=priority,
         eta=NOW,
-        expires=NOW,
+        expires_at=NOW,
     )
 
 
-def publish_with_kombu(url: str, publication: Publication) -> None:
+def publish_with_kombu(url: str, job: SubmittedJob) -> None:
     with Connection(url) as connection:
         Producer(connection).publish(
-            message.body(publication.job.to_kwargs()),
+            message.body(job.payload),
             serializer="json",
             exchange="",
-            routing_key=publication.queue,
-            correlation_id=publication.id,
-            priority=publication.priority,
+            routing_key=job.model,
+            correlation_id=job.id,
+            priority=job.priority,
             headers=message.headers(
-                publication.id,
-                enqueued_at=publication.enqueued_at,
-                eta=publication.eta,
-                expires=publication.expires,
+                job.id, enqueued_at=job.enqueued_at, eta=job.eta, expires=job.expires_at
             ),
         )
 
@@ -80,7 +76,7 @@ def only_entry(broker: redis.Redis) -> tuple[bytes, dict[str, Any]]:
 def test_messages_are_kombus(
     redis_url: str, broker: redis.Redis, publisher: Publisher, priority: int
 ) -> None:
-    publication = a_publication(priority=priority)
+    publication = a_job(priority=priority)
     publish_with_kombu(redis_url, publication)
     kombus_list, kombus = only_entry(broker)
     broker.flushall()
@@ -97,7 +93,7 @@ def test_messages_are_kombus(
 
 
 def test_kombu_reads_them(redis_url: str, publisher: Publisher) -> None:
-    publisher.publish([a_publication()])
+    publisher.publish([a_job()])
     bodies: list[Any] = []
     with Connection(redis_url) as connection:
         queue = connection.SimpleQueue("ours")
@@ -110,9 +106,7 @@ def test_kombu_reads_them(redis_url: str, publisher: Publisher) -> None:
 
 def test_the_order_is_kept_within_a_list(broker: redis.Redis, publisher: Publisher) -> None:
     long = "x" * 200_000  # several commands
-    publisher.publish(
-        [a_publication(f"{n}", long, queue=f"q{n % 2}", priority=n % 4) for n in range(40)]
-    )
+    publisher.publish([a_job(f"{n}", long, queue=f"q{n % 2}", priority=n % 4) for n in range(40)])
     ids = {
         key: [message.decode(entry).id for entry in reversed(some)]
         for key, some in entries(broker).items()
@@ -131,15 +125,15 @@ def test_nothing_is_nothing(broker: redis.Redis, publisher: Publisher) -> None:
 
 def test_a_redis_that_dies_and_comes_back() -> None:
     with RedisServer() as server, closing(Publisher(server.url)) as publisher:
-        publisher.publish([a_publication()])
+        publisher.publish([a_job()])
         server.kill()
         with pytest.raises(BrokerUnavailable):
-            publisher.publish([a_publication()])
+            publisher.publish([a_job()])
         server.start()
-        publisher.publish([a_publication()])
+        publisher.publish([a_job()])
 
 
 def test_a_redis_that_refuses(broker: redis.Redis, publisher: Publisher) -> None:
     broker.set("ours", "not a list")
     with pytest.raises(BrokerUnavailable, match="ResponseError"):
-        publisher.publish([a_publication()])
+        publisher.publish([a_job()])

@@ -165,7 +165,7 @@ def test_every_outcome_is_announced_as_its_row(
         ]
         broker.lpush("scripted", "rubbish")
         wait_until_nothing_is_left(broker)
-        rows = {row.id: row for row in client._store.results()}
+        rows = {row.id: row for row in client._database.results()}
     said = {each["id"]: each for _, group in announcements.read("0", 0) for each in group}
     assert {each["error_code"] for each in said.values()} == {
         None,

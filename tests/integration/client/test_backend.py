@@ -12,8 +12,9 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult, GroupResult, ResultSet
 
 from labelmill.core.errors import ConfigurationError, DatabaseUnavailable, ErrorCode, JobError
-from labelmill.core.result import ResultRow, Status
-from labelmill.db.store import Store
+from labelmill.core.result import Result
+from labelmill.db.database import Database
+from tests.support.rows import a_result
 from tests.support.worker import Workers
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -26,36 +27,20 @@ def app_of(database_url: str, broker_url: str = "memory://") -> celery.Celery:
 
 
 @pytest.fixture
-def app(store: Store) -> Iterator[celery.Celery]:
+def app(store: Database) -> Iterator[celery.Celery]:
     with app_of(store.engine.url.render_as_string(hide_password=False)) as app:
         yield app
 
 
-def row(job_id: str, error_code: str | None = None) -> ResultRow:
-    failed = error_code is not None
-    return ResultRow(
-        id=job_id,
-        run_id="r1",
-        model="topics",
-        checkpoint="c",
-        revision="v",
-        status=Status.FAILED if failed else Status.SUCCEEDED,
-        label=None if failed else "billing",
-        score=None if failed else 0.5,
-        scores=None if failed else [{"label": "billing", "score": 0.5}],
-        error_code=error_code,
-        error_message="what happened" if failed else None,
-        attempt=1,
-        group_size=1,
-        worker="w",
-        enqueued_at=None,
-        started_at=NOON,
-        finished_at=NOON,
-    )
+def row(job_id: str, error_code: str | None = None) -> Result:
+    usual = {"run_id": "r1", "checkpoint": "c", "revision": "v"}
+    if error_code is not None:
+        return a_result(job_id, **usual, error_code=error_code)
+    return a_result(job_id, **usual, label="billing")
 
 
-def test_a_job_that_succeeded(app: celery.Celery, store: Store) -> None:
-    store.write_results([row("a")])
+def test_a_job_that_succeeded(app: celery.Celery, store: Database) -> None:
+    store.results.write([row("a")])
     result = AsyncResult("a", app=app)
     assert (result.state, result.ready(), result.successful()) == ("SUCCESS", True, True)
     assert result.get(timeout=0) == {
@@ -73,8 +58,8 @@ def test_a_job_that_succeeded(app: celery.Celery, store: Store) -> None:
     assert (result.failed(), result.traceback) == (False, None)
 
 
-def test_a_job_that_failed(app: celery.Celery, store: Store) -> None:
-    store.write_results([row("a", "image_unreadable")])
+def test_a_job_that_failed(app: celery.Celery, store: Database) -> None:
+    store.results.write([row("a", "image_unreadable")])
     result = AsyncResult("a", app=app)
     assert (result.state, result.ready(), result.failed()) == ("FAILURE", True, True)
     with pytest.raises(JobError, match="what happened") as raised:
@@ -85,8 +70,8 @@ def test_a_job_that_failed(app: celery.Celery, store: Store) -> None:
     assert isinstance(result.info, JobError)
 
 
-def test_a_job_that_was_revoked(app: celery.Celery, store: Store) -> None:
-    store.write_results([row("a", "revoked")])
+def test_a_job_that_was_revoked(app: celery.Celery, store: Database) -> None:
+    store.results.write([row("a", "revoked")])
     result = AsyncResult("a", app=app)
     assert result.state == "REVOKED"
     with pytest.raises(JobError):
@@ -100,18 +85,18 @@ def test_a_job_without_a_row(app: celery.Celery) -> None:
         result.get(timeout=0.05)
 
 
-def test_a_row_that_comes_while_it_is_waited_for(app: celery.Celery, store: Store) -> None:
+def test_a_row_that_comes_while_it_is_waited_for(app: celery.Celery, store: Database) -> None:
     waiting = threading.Event()
-    writer = threading.Thread(target=lambda: waiting.wait() and store.write_results([row("a")]))
+    writer = threading.Thread(target=lambda: waiting.wait() and store.results.write([row("a")]))
     writer.start()
     got = AsyncResult("a", app=app).get(timeout=30, on_interval=waiting.set)
     writer.join()
     assert got["label"] == "billing"
 
 
-def test_many_are_read_together_and_in_their_order(app: celery.Celery, store: Store) -> None:
+def test_many_are_read_together_and_in_their_order(app: celery.Celery, store: Database) -> None:
     ids = [f"job{number}" for number in range(1500)]
-    store.write_results([row(each) for each in ids])
+    store.results.write([row(each) for each in ids])
     results = [AsyncResult(each, app=app) for each in ids]
     assert [got["id"] for got in ResultSet(results, app=app).get(timeout=30)] == ids
     group = GroupResult("g", results, app=app)
@@ -121,9 +106,9 @@ def test_many_are_read_together_and_in_their_order(app: celery.Celery, store: St
 
 
 def test_of_many_a_failed_one_is_raised_and_a_missing_one_waited_for(
-    app: celery.Celery, store: Store
+    app: celery.Celery, store: Database
 ) -> None:
-    store.write_results([row("a"), row("b", "expired")])
+    store.results.write([row("a"), row("b", "expired")])
     results = ResultSet([AsyncResult(each, app=app) for each in "ab"], app=app)
     with pytest.raises(JobError):
         results.get(timeout=30)
@@ -133,11 +118,11 @@ def test_of_many_a_failed_one_is_raised_and_a_missing_one_waited_for(
         results.get(timeout=0.05, propagate=False)
 
 
-def test_a_row_is_not_forgotten(app: celery.Celery, store: Store) -> None:
-    store.write_results([row("a")])
+def test_a_row_is_not_forgotten(app: celery.Celery, store: Database) -> None:
+    store.results.write([row("a")])
     AsyncResult("a", app=app).forget()
     assert AsyncResult("a", app=app).state == "SUCCESS"
-    assert store.result("a") is not None
+    assert store.results.get("a") is not None
 
 
 def test_the_apps_own_outcomes_are_refused(app: celery.Celery) -> None:
@@ -147,8 +132,8 @@ def test_the_apps_own_outcomes_are_refused(app: celery.Celery) -> None:
         GroupResult("g", [], app=app).save()
 
 
-def test_an_app_with_a_backend_of_its_own_reads_ours_by_a_second_app(store: Store) -> None:
-    store.write_results([row("a")])
+def test_an_app_with_a_backend_of_its_own_reads_ours_by_a_second_app(store: Database) -> None:
+    store.results.write([row("a")])
     url = store.engine.url.render_as_string(hide_password=False)
     own = celery.Celery("shop", broker="memory://", backend="cache+memory://")
     with own, app_of(url) as labels:

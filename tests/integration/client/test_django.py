@@ -19,7 +19,7 @@ from labelmill.broker import message
 from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client
 from labelmill.core.errors import DuplicateJob, JobError
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.recovery.reconciler import reconciling
 
 
@@ -91,7 +91,7 @@ def sent(broker: redis.Redis) -> list[str]:
 
 
 def test_a_job_is_committed_with_the_apps_rows_and_then_sent(
-    client: Client, connection: Any, atomic: Any, store: Store, broker: redis.Redis
+    client: Client, connection: Any, atomic: Any, store: Database, broker: redis.Redis
 ) -> None:
     eta = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
     with atomic():
@@ -106,9 +106,9 @@ def test_a_job_is_committed_with_the_apps_rows_and_then_sent(
             expires=timedelta(days=3650),
         )
         assert sent(broker) == []
-        assert store.job(job_id) is None
+        assert store.jobs.get(job_id) is None
     assert sent(broker) == [job_id]
-    written = store.job(job_id)
+    written = store.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "grüße", "run": "r"}
     assert (written.eta, written.priority, written.due_at) == (eta, 5, eta)
@@ -117,13 +117,13 @@ def test_a_job_is_committed_with_the_apps_rows_and_then_sent(
 
 
 def test_what_is_rolled_back_is_never_sent(
-    client: Client, connection: Any, atomic: Any, store: Store, broker: redis.Redis
+    client: Client, connection: Any, atomic: Any, store: Database, broker: redis.Redis
 ) -> None:
     with suppress(ZeroDivisionError), atomic():
         order(connection)
         job_id = client.enqueue(connection, "q", text="hello")
         raise ZeroDivisionError
-    assert (sent(broker), store.job(job_id), orders(connection)) == ([], None, 0)
+    assert (sent(broker), store.jobs.get(job_id), orders(connection)) == ([], None, 0)
 
 
 def test_what_is_refused_leaves_the_transaction_as_it_was(
@@ -158,11 +158,15 @@ def test_a_job_whose_sender_died_after_the_commit_is_sent_by_the_reconciler(
 
 
 def test_a_redis_that_is_away_does_not_undo_the_commit(
-    connection: Any, atomic: Any, database_url: str, store: Store, caplog: pytest.LogCaptureFixture
+    connection: Any,
+    atomic: Any,
+    database_url: str,
+    store: Database,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Client("redis://127.0.0.1:1", database_url) as client, atomic():
         order(connection)
         job_id = client.enqueue(connection, "q", text="hello")
-    assert store.job(job_id) is not None
+    assert store.jobs.get(job_id) is not None
     assert orders(connection) == 1
     assert "left to the reconciler" in caplog.text

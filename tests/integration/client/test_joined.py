@@ -16,8 +16,8 @@ from labelmill.broker import message
 from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client
 from labelmill.core.errors import ConfigurationError, DuplicateJob, JobError
-from labelmill.db.database import create_database_engine, for_writing
-from labelmill.db.store import Store
+from labelmill.db.connection import create_database_engine, for_writing
+from labelmill.db.database import Database
 from labelmill.local.redis import RedisServer
 from labelmill.recovery.reconciler import reconciling
 
@@ -58,16 +58,16 @@ def sent(broker: redis.Redis) -> list[str]:
 
 
 def test_a_job_is_committed_with_the_callers_rows_and_then_sent(
-    client: Client, engine: Engine, store: Store, broker: redis.Redis
+    client: Client, engine: Engine, store: Database, broker: redis.Redis
 ) -> None:
     with Session(engine) as session, session.begin():
         order(session)
         job_id = client.enqueue(session, "q", text="hello", run="r", top_k=2, priority=5)
         assert sent(broker) == []
-        assert store.job(job_id) is None
+        assert store.jobs.get(job_id) is None
     assert sent(broker) == [job_id]
     read = message.decode(broker.lindex(QueueKeys("q").list_of(5), 0))
-    written = store.job(job_id)
+    written = store.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "hello", "run": "r", "options": {"top_k": 2}}
     assert read.job is not None
@@ -76,7 +76,7 @@ def test_a_job_is_committed_with_the_callers_rows_and_then_sent(
 
 
 def test_what_is_rolled_back_is_never_sent(
-    client: Client, engine: Engine, store: Store, broker: redis.Redis
+    client: Client, engine: Engine, store: Database, broker: redis.Redis
 ) -> None:
     with Session(engine) as session:
         order(session)
@@ -88,11 +88,11 @@ def test_what_is_rolled_back_is_never_sent(
         session.commit()
         session.commit()
     assert sent(broker) == [kept]
-    assert store.job(lost) is None
+    assert store.jobs.get(lost) is None
 
 
 def test_a_savepoint_is_sent_with_the_transaction_around_it(
-    client: Client, engine: Engine, store: Store, broker: redis.Redis
+    client: Client, engine: Engine, store: Database, broker: redis.Redis
 ) -> None:
     with Session(engine) as session, session.begin():
         with session.begin_nested():
@@ -102,7 +102,7 @@ def test_a_savepoint_is_sent_with_the_transaction_around_it(
             savepoint.rollback()
         assert sent(broker) == []
     assert sent(broker) == [kept]
-    assert store.job(lost) is None
+    assert store.jobs.get(lost) is None
 
 
 def test_a_session_within_a_larger_transaction_sends_nothing_by_itself(
@@ -135,11 +135,11 @@ def test_a_connections_jobs_are_published_once_and_only_after_the_commit(
     assert sent(broker) == ids
 
 
-def test_a_job_with_an_eta(client: Client, engine: Engine, store: Store) -> None:
+def test_a_job_with_an_eta(client: Client, engine: Engine, store: Database) -> None:
     eta = datetime.now(UTC) + timedelta(days=1)
     with Session(engine) as session, session.begin():
         job_id = client.enqueue(session, "q", text="x", eta=eta)
-    written = store.job(job_id)
+    written = store.jobs.get(job_id)
     assert written is not None
     assert written.eta == written.due_at == eta
 

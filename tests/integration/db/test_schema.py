@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from multiprocessing import get_context
 
 import pytest
@@ -13,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from labelmill.core.errors import DatabaseUnavailable, SchemaOutOfDate
 from labelmill.db import schema
-from labelmill.db.database import create_database_engine
-from labelmill.db.store import Store
-from labelmill.db.tables import Base
+from labelmill.db.connection import create_database_engine
+from labelmill.db.database import Database
+from labelmill.db.jobs import Lane
+from labelmill.db.tables import metadata
 
 
 def set_revision(engine: Engine, revision: str) -> None:
@@ -30,24 +32,24 @@ def day(number: int) -> str:
     return f"'2026-01-{number:02} 00:00:00.000000'"
 
 
-def test_the_migrations_equal_the_models(store: Store) -> None:
+def test_the_migrations_equal_the_models(store: Database) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, metadata) == []
 
 
-def test_the_migrations_have_the_constraints_of_the_models(store: Store) -> None:
+def test_the_migrations_have_the_constraints_of_the_models(store: Database) -> None:
     # What compare_metadata does not look at.
     inspector = inspect(store.engine)
-    for table in Base.metadata.tables.values():
+    for table in metadata.tables.values():
         described = {str(each.name) for each in table.constraints if type(each) is CheckConstraint}
         found = {each["name"] for each in inspector.get_check_constraints(table.name)}
         assert found == described
         assert inspector.get_pk_constraint(table.name)["name"] == table.primary_key.name
 
 
-def test_an_unknown_status_is_refused(store: Store) -> None:
-    names = [column.name for column in Base.metadata.tables["results"].columns]
+def test_an_unknown_status_is_refused(store: Database) -> None:
+    names = [column.name for column in metadata.tables["results"].columns]
     values = ["'pending'" if name == "status" else "'1'" for name in names]
     moments = {"enqueued_at", "started_at", "finished_at"}
     values = [
@@ -86,20 +88,24 @@ def test_jobs_of_the_first_revision_are_due_when_they_were_sent_or_at_their_eta(
         "INSERT INTO jobs (id, model, payload, priority, eta, enqueued_at)"
         """ VALUES (:id, 'q', '{"text": "x"}', 0, """
     )
-    with Store.open(bare_database_url) as store:
+    with Database.open(bare_database_url) as store:
         with store.engine.begin() as connection:
             for job_id, eta in (("none", "NULL"), ("before", day(1)), ("after", day(3))):
                 connection.execute(text(f"{insert}{eta}, {day(2)})"), {"id": job_id})
 
         schema.upgrade(bare_database_url)
 
-        written = store.jobs_of(["none", "before", "after"])
-        assert [job.due_at.day for job in written.values()] == [2, 2, 3]
-        assert written["none"].payload == {"text": "x"}
+        assert store.jobs.get_many(["none"])["none"].payload == {"text": "x"}
+        lane = store.jobs.page(Lane("q", 0), None, datetime.max.replace(tzinfo=UTC), 9)
+        assert {entry.id: entry.due_at.day for entry in lane} == {
+            "none": 2,
+            "before": 2,
+            "after": 3,
+        }
         with store.engine.connect() as connection:
             # On SQLite the table was copied.
             context = MigrationContext.configure(connection, opts={"compare_type": True})
-            assert compare_metadata(context, Base.metadata) == []
+            assert compare_metadata(context, metadata) == []
 
 
 def test_a_failed_upgrade_leaves_nothing(bare_database_url: str) -> None:
@@ -116,17 +122,17 @@ def test_a_failed_upgrade_leaves_nothing(bare_database_url: str) -> None:
 
 
 class TestRequireCurrent:
-    def test_a_migrated_database(self, store: Store) -> None:
+    def test_a_migrated_database(self, store: Database) -> None:
         schema.require_current(store.engine)
         assert schema.current(store.engine) == schema.head()
 
     def test_a_bare_database(self, bare_database_url: str) -> None:
-        with Store.open(bare_database_url) as store:
+        with Database.open(bare_database_url) as store:
             assert schema.current(store.engine) is None
             with pytest.raises(SchemaOutOfDate, match=r"revision none .* labelmill db upgrade"):
                 schema.require_current(store.engine)
 
-    def test_a_database_of_a_newer_version(self, store: Store, database_url: str) -> None:
+    def test_a_database_of_a_newer_version(self, store: Database, database_url: str) -> None:
         set_revision(store.engine, "9999")
 
         with pytest.raises(SchemaOutOfDate, match=r"9999.*newer"):
@@ -136,5 +142,5 @@ class TestRequireCurrent:
 
     def test_a_database_that_does_not_answer(self) -> None:
         url = "postgresql://nobody@127.0.0.1:1/labelmill"
-        with Store.open(url) as store, pytest.raises(DatabaseUnavailable):
+        with Database.open(url) as store, pytest.raises(DatabaseUnavailable):
             schema.require_current(store.engine)

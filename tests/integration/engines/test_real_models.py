@@ -14,7 +14,7 @@ import pytest
 from transformers import pipeline
 
 from labelmill.client import NewJob
-from labelmill.db.tables import Result
+from labelmill.core.result import Result
 from labelmill.demo.held_out import DATA, FOLDER
 from tests.support.worker import Workers
 

@@ -15,55 +15,29 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from labelmill.core.errors import ErrorCode
+from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
-from labelmill.core.ledger import JobRow
-from labelmill.core.result import ResultRow, Status
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
-from labelmill.db.store import Store
 from labelmill.export.advice import ADVICE
 from labelmill.export.html import write_html
 from labelmill.export.pictures import Pictures
 from labelmill.media.uploads import UploadStore
+from tests.support import rows
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 ATTACK = "</style><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 
 
-def a_result(job_id: str, **changes: object) -> ResultRow:
-    row: ResultRow = {
-        "id": job_id,
-        "run_id": "r",
-        "model": "topics",
-        "checkpoint": "org/topics",
-        "revision": "abc123",
-        "status": Status.SUCCEEDED,
-        "label": "praise",
-        "score": 0.5,
-        "scores": [],
-        "error_code": None,
-        "error_message": None,
-        "attempt": 1,
-        "group_size": 4,
-        "worker": "w1@host",
-        "enqueued_at": None,
-        "started_at": NOW,
-        "finished_at": NOW,
-    }
-    row.update(changes)  # type: ignore[typeddict-item]
-    return row
+def a_result(job_id: str, **changes: object) -> Result:
+    usual = {"run_id": "r", "label": "praise", "scores": [], "finished_at": NOW}
+    return rows.a_result(job_id, **usual | changes)
 
 
-def a_job(job_id: str, payload: dict[str, JsonValue]) -> JobRow:
-    return {
-        "id": job_id,
-        "run_id": "r",
-        "model": "topics",
-        "payload": payload,
-        "priority": 0,
-        "eta": None,
-        "expires_at": None,
-        "enqueued_at": NOW,
-    }
+def a_job(job_id: str, payload: dict[str, JsonValue]) -> SubmittedJob:
+    return rows.a_job(job_id, run_id="r", payload=payload)
 
 
 def a_png(color: str) -> bytes:
@@ -99,7 +73,7 @@ def uploads(tmp_path: Path) -> UploadStore:
 
 
 def report(
-    store: Store,
+    store: Database,
     uploads: UploadStore,
     most: int = 150,
     max_bytes: int = 10**6,
@@ -111,9 +85,9 @@ def report(
     return output.getvalue()
 
 
-def test_counts_samples_and_failures_are_in_it(store: Store, uploads: UploadStore) -> None:
-    store.add_run("r", model="topics", source="messages.csv", created_at=NOW)
-    store.count_submitted("r", 60)
+def test_counts_samples_and_failures_are_in_it(store: Database, uploads: UploadStore) -> None:
+    store.runs.add("r", model="topics", source="messages.csv", created_at=NOW)
+    store.runs.count_submitted("r", 60)
     rows = [
         a_result(f"job-{n:02}", score=n / 50, finished_at=NOW + timedelta(seconds=n))
         for n in range(50)
@@ -130,8 +104,8 @@ def test_counts_samples_and_failures_are_in_it(store: Store, uploads: UploadStor
         )
         for n in range(7)
     ]
-    store.write_results([*rows, *failures, a_result("another run's", run_id="other")])
-    store.add_jobs([a_job(f"job-{n:02}", {"text": f"text number {n}"}) for n in range(50)])
+    store.results.write([*rows, *failures, a_result("another run's", run_id="other")])
+    store.jobs.add([a_job(f"job-{n:02}", {"text": f"text number {n}"}) for n in range(50)])
 
     page = Page(report(store, uploads))
 
@@ -152,9 +126,9 @@ def test_counts_samples_and_failures_are_in_it(store: Store, uploads: UploadStor
     assert "another run" not in page.text
 
 
-def test_nothing_of_what_jobs_say_becomes_markup(store: Store, uploads: UploadStore) -> None:
-    store.add_run("r", model=ATTACK[:200], source=ATTACK, created_at=NOW)
-    store.write_results(
+def test_nothing_of_what_jobs_say_becomes_markup(store: Database, uploads: UploadStore) -> None:
+    store.runs.add("r", model=ATTACK[:200], source=ATTACK, created_at=NOW)
+    store.results.write(
         [
             a_result("a", label=ATTACK, checkpoint=ATTACK, revision=ATTACK),
             a_result(
@@ -167,7 +141,7 @@ def test_nothing_of_what_jobs_say_becomes_markup(store: Store, uploads: UploadSt
             ),
         ]
     )
-    store.add_jobs(
+    store.jobs.add(
         [
             a_job("a", {"text": f"{ATTACK}\x00🙂\n=1+1{'x' * 100_000}"}),
             a_job(ATTACK, {"image": {"uri": ATTACK}}),
@@ -183,7 +157,7 @@ def test_nothing_of_what_jobs_say_becomes_markup(store: Store, uploads: UploadSt
 
 
 def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
-    store: Store, uploads: UploadStore, tmp_path: Path
+    store: Database, uploads: UploadStore, tmp_path: Path
 ) -> None:
     file = tmp_path / "odd 'name' <b>.png"
     file.write_bytes(a_png("red"))
@@ -201,8 +175,8 @@ def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
         {"uri": "upload:sha256/" + "0" * 64},
         {"base64": "bm8gaW1hZ2U="},
     ]
-    store.write_results([a_result(f"{n}", label=f"label {n}") for n in range(len(payloads))])
-    store.add_jobs([a_job(f"{n}", {"image": payload}) for n, payload in enumerate(payloads)])
+    store.results.write([a_result(f"{n}", label=f"label {n}") for n in range(len(payloads))])
+    store.jobs.add([a_job(f"{n}", {"image": payload}) for n, payload in enumerate(payloads)])
 
     sources = Page(report(store, uploads, folders=[tmp_path])).sources
     assert len(sources) == 5
@@ -213,14 +187,14 @@ def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
     assert Page(report(store, uploads, max_bytes=10)).sources == []
 
 
-def test_a_report_of_nothing_says_so(store: Store, uploads: UploadStore) -> None:
+def test_a_report_of_nothing_says_so(store: Database, uploads: UploadStore) -> None:
     assert "Run r" in Page(report(store, uploads)).text
 
 
-def test_an_uploaded_image_is_called_by_its_name(store: Store, uploads: UploadStore) -> None:
+def test_an_uploaded_image_is_called_by_its_name(store: Database, uploads: UploadStore) -> None:
     uri = uploads.put(a_png("green"))
-    store.write_results([a_result("a")])
-    store.add_jobs([a_job("a", {"image": {"uri": uri, "name": "Größe 1.png"}})])
+    store.results.write([a_result("a")])
+    store.jobs.add([a_job("a", {"image": {"uri": uri, "name": "Größe 1.png"}})])
     page = Page(report(store, uploads))
     assert "Größe 1.png" in page.text
     assert uri not in page.text
@@ -250,10 +224,10 @@ def test_a_browser_shows_it_in_light_and_dark_and_runs_nothing(
     uploads: UploadStore,
     tmp_path: Path,
 ) -> None:
-    with Store.open(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a.db')}") as store:
-        store.write_results([a_result("a", label=ATTACK), a_result("b")])
+    with Database.open(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a.db')}") as store:
+        store.results.write([a_result("a", label=ATTACK), a_result("b")])
         image: JsonValue = {"base64": base64.b64encode(a_png("blue")).decode()}
-        store.add_jobs([a_job("a", {"text": ATTACK}), a_job("b", {"image": image})])
+        store.jobs.add([a_job("a", {"text": ATTACK}), a_job("b", {"image": image})])
         file = tmp_path / "report.html"
         file.write_text(report(store, uploads))
     page = browser.new_page(

@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from labelmill.db.store import Store
-from labelmill.db.tokens import Tokens
+from labelmill.db.database import Database
 from labelmill.gateway.secrets import Scope, make
 from labelmill.gateway.settings import GatewaySettings
 from tests.support.gateway import serving, settings_for
@@ -18,9 +17,9 @@ from tests.support.gateway import serving, settings_for
 JOB = {"model": "texts", "text": "Hello"}
 
 
-def bearer(store: Store, *scopes: Scope) -> dict[str, str]:
+def bearer(store: Database, *scopes: Scope) -> dict[str, str]:
     secret, kept = make("test", scopes)
-    Tokens(store.engine).add(kept)
+    store.tokens.add(kept)
     return {"Authorization": f"Bearer {secret}"}
 
 
@@ -81,7 +80,7 @@ REQUESTS: Sequence[tuple[str, str, Scope]] = [
 
 
 def test_elsewhere_each_request_needs_a_token_of_its_scope(
-    redis_url: str, database_url: str, store: Store, tmp_path: Path
+    redis_url: str, database_url: str, store: Database, tmp_path: Path
 ) -> None:
     settings = settings_for(tmp_path, redis_url, database_url)
     with serving(settings, host="0.0.0.0") as gateway:
@@ -112,7 +111,7 @@ def test_elsewhere_each_request_needs_a_token_of_its_scope(
 def test_from_the_first_token_on_loopback_needs_one_too(
     settings: GatewaySettings, sqlite_url: str
 ) -> None:
-    with Store.open(sqlite_url) as store:
+    with Database.open(sqlite_url) as store:
         headers = bearer(store, Scope.READ)
         with serving(settings) as gateway:
             assert gateway.get("/v1/results").status_code == 401
@@ -123,10 +122,10 @@ def test_from_the_first_token_on_loopback_needs_one_too(
 
 
 def test_a_revoked_token_is_worth_nothing(settings: GatewaySettings, sqlite_url: str) -> None:
-    with Store.open(sqlite_url) as store:
+    with Database.open(sqlite_url) as store:
         bearer(store, Scope.READ)
         headers = bearer(store, Scope.READ)
-        tokens = Tokens(store.engine)
+        tokens = store.tokens
         last = tokens.all()[-1]
         assert tokens.revoke(last.id, datetime.now(UTC))
         assert not tokens.revoke(last.id, datetime.now(UTC))
@@ -137,9 +136,9 @@ def test_a_revoked_token_is_worth_nothing(settings: GatewaySettings, sqlite_url:
 def test_to_revoke_the_last_token_lets_nobody_in(
     settings: GatewaySettings, sqlite_url: str
 ) -> None:
-    with Store.open(sqlite_url) as store:
+    with Database.open(sqlite_url) as store:
         bearer(store, Scope.ADMIN)
-        tokens = Tokens(store.engine)
+        tokens = store.tokens
         assert tokens.revoke(tokens.all()[0].id, datetime.now(UTC))
     with serving(settings) as gateway:
         assert gateway.get("/v1/results").status_code == 401
@@ -153,8 +152,8 @@ def test_what_a_proxy_passes_on_needs_a_token(gateway: httpx.Client, header: str
 
 def test_only_a_hash_of_a_token_is_kept(sqlite_url: str) -> None:
     secret, kept = make("test", [Scope.READ])
-    with Store.open(sqlite_url) as store:
-        Tokens(store.engine).add(kept)
+    with Database.open(sqlite_url) as store:
+        store.tokens.add(kept)
     assert secret.startswith("lm_")
     assert secret.encode() not in Path(sqlite_url.removeprefix("sqlite:///")).read_bytes()
 
@@ -166,7 +165,7 @@ def test_a_token_has_its_rate(
     settings = settings_for(
         tmp_path, redis_url, sqlite_url, rate_limit="3/hour", rate_limit_storage=storage
     )
-    with Store.open(sqlite_url) as store, serving(settings) as gateway:
+    with Database.open(sqlite_url) as store, serving(settings) as gateway:
         one, other = bearer(store, Scope.READ), bearer(store, Scope.READ)
         statuses = [gateway.get("/v1/runs", headers=one).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
@@ -178,7 +177,7 @@ def test_a_token_has_its_rate(
 
 def test_nobody_guesses_tokens_for_long(redis_url: str, sqlite_url: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="3/hour")
-    with Store.open(sqlite_url) as store, serving(settings) as gateway:
+    with Database.open(sqlite_url) as store, serving(settings) as gateway:
         bearer(store, Scope.READ)
         guesses = [{"Authorization": f"Bearer lm_{number}"} for number in range(4)]
         statuses = [gateway.get("/v1/runs", headers=each).status_code for each in guesses]
@@ -190,7 +189,7 @@ def test_guesses_push_out_no_bearer(
 ) -> None:
     monkeypatch.setattr("labelmill.gateway.auth._REMEMBERED", 2)
     settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="5/hour")
-    with Store.open(sqlite_url) as store, serving(settings) as gateway:
+    with Database.open(sqlite_url) as store, serving(settings) as gateway:
         headers = bearer(store, Scope.READ)
         assert gateway.get("/v1/runs", headers=headers).status_code == 200
         guesses = [{"Authorization": f"Bearer lm_{number}"} for number in range(5)]

@@ -9,9 +9,10 @@ import PIL.Image
 import pytest
 import redis
 
-from labelmill.core.result import ResultRow, Status
-from labelmill.db.store import Store
+from labelmill.core.result import Result
+from labelmill.db.database import Database
 from tests.support.images import encoded
+from tests.support.rows import a_result
 
 PNG = encoded(PIL.Image.new("RGB", (8, 8), "red"))
 
@@ -49,26 +50,9 @@ def test_everything_answers(gateway: httpx.Client, path: str) -> None:
     assert gateway.get(path).status_code == 200
 
 
-def a_result(job_id: str) -> ResultRow:
-    return {
-        "id": job_id,
-        "run_id": "r",
-        "model": "images",
-        "checkpoint": None,
-        "revision": None,
-        "status": Status.SUCCEEDED,
-        "label": "seven",
-        "score": 0.5,
-        "scores": None,
-        "error_code": None,
-        "error_message": None,
-        "attempt": 1,
-        "group_size": 1,
-        "worker": "w1@host",
-        "enqueued_at": None,
-        "started_at": datetime.now(UTC),
-        "finished_at": datetime.now(UTC),
-    }
+def finished(job_id: str) -> Result:
+    now = datetime.now(UTC)
+    return a_result(job_id, run_id="r", model="images", label="seven", finished_at=now)
 
 
 def test_an_uploaded_file_keeps_its_name_to_be_shown_and_found_by(
@@ -81,8 +65,8 @@ def test_an_uploaded_file_keeps_its_name_to_be_shown_and_found_by(
     one, two = (gateway_on_each.get(each["url"]).json() for each in answer.json()["jobs"])
     assert one["input"]["image"]["name"] == "Größe 1.png"
     assert one["input"]["image"]["uri"] == two["input"]["image"]["uri"]
-    with Store.open(database_url) as store:
-        store.write_results([a_result(one["id"]), a_result(two["id"])])
+    with Database.open(database_url) as store:
+        store.results.write([finished(one["id"]), finished(two["id"])])
     for words in ("GRÖßE", "sha256"):
         found = gateway_on_each.get("/v1/results", params={"q": words}).json()["results"]
         assert one["input"] in [each["input"] for each in found]

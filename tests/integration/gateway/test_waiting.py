@@ -7,59 +7,41 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import redis
 
-from labelmill.broker.events import FIELD, STREAM, encode, of_rows
-from labelmill.core.result import ResultRow, Status
-from labelmill.db.store import Store
+from labelmill.broker.events import FIELD, STREAM, encode, of_results
+from labelmill.core.result import Result
+from labelmill.db.database import Database
 from labelmill.gateway.settings import GatewaySettings
 from tests.support.gateway import serving, settings_for
+from tests.support.rows import a_result
 from tests.support.waiting import wait_for
 
 
-def row(job_id: str, **values: object) -> ResultRow:
+def row(job_id: str, **values: Any) -> Result:
     now = datetime.now(UTC)
-    return (
-        ResultRow(
-            id=job_id,
-            run_id=None,
-            model="texts",
-            checkpoint=None,
-            revision=None,
-            status=Status.SUCCEEDED,
-            label="good",
-            score=0.75,
-            scores=[{"label": "good", "score": 0.75}],
-            error_code=None,
-            error_message=None,
-            attempt=1,
-            group_size=1,
-            worker="test",
-            enqueued_at=now,
-            started_at=now,
-            finished_at=now,
-        )
-        | values
-    )  # type: ignore[return-value]
+    times = {"enqueued_at": now, "started_at": now, "finished_at": now}
+    return a_result(job_id, **{"model": "texts", "score": 0.75, **times, **values})
 
 
 class Worker:
     """Finishes jobs as a worker would."""
 
     def __init__(self, database_url: str, redis_url: str, *, announces: bool) -> None:
-        self._store = Store.open(database_url)
+        self._store = Database.open(database_url)
         self._broker = redis.Redis.from_url(redis_url)
         self._announces = announces
 
     def finish(self, *ids: str, **values: object) -> str:
         rows = [row(each, **values) for each in ids]
-        self._store.write_results(rows)
+        self._store.results.write(rows)
         if not self._announces:
             return ""
-        return self._broker.xadd(STREAM, {FIELD: encode(of_rows(rows))}).decode()  # type: ignore[no-any-return,union-attr]
+        return self._broker.xadd(STREAM, {FIELD: encode(of_results(rows))}).decode()  # type: ignore[no-any-return,union-attr]
 
     def close(self) -> None:
         self._store.close()

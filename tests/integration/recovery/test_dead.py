@@ -19,9 +19,10 @@ from labelmill.broker.queues import QueueKeys
 from labelmill.cli.main import app
 from labelmill.core.errors import BrokerUnavailable, ConfigurationError, LabelmillError
 from labelmill.core.job import parse_job
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.recovery import dead_letters as module
 from labelmill.recovery.dead_letters import DeadLetters
+from tests.support.rows import a_message
 from tests.support.worker import Workers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -34,7 +35,7 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def letters(broker: redis.Redis, store: Store) -> DeadLetters:
+def letters(broker: redis.Redis, store: Database) -> DeadLetters:
     return DeadLetters(broker, store)
 
 
@@ -60,10 +61,15 @@ def command_line(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPa
 
 
 def bury(broker: redis.Redis, *ids: str, queue: str = "q", text: str = "secret") -> None:
-    job = parse_job({"text": text, "run": "r"})
     for job_id in ids:
-        raw = message.encode(
-            job_id, job, queue=queue, enqueued_at=NOW, priority=6, eta=NOW, expires=NOW
+        raw = a_message(
+            job_id,
+            {"text": text, "run": "r"},
+            queue,
+            enqueued_at=NOW,
+            priority=6,
+            eta=NOW,
+            expires_at=NOW,
         )
         broker.lpush(QueueKeys(queue).dead, raw)
 
@@ -98,9 +104,9 @@ def test_a_letter_is_shown_with_its_payload_if_asked(
 
 
 def test_a_replay_is_a_new_job_at_its_first_attempt(
-    letters: DeadLetters, broker: redis.Redis, store: Store
+    letters: DeadLetters, broker: redis.Redis, store: Database
 ) -> None:
-    store.add_run("r", model="q", source="s", created_at=NOW)
+    store.runs.add("r", model="q", source="s", created_at=NOW)
     bury(broker, "a", "b")
     [_, oldest] = letters.of("q")
     assert letters.replay(oldest)
@@ -112,17 +118,17 @@ def test_a_replay_is_a_new_job_at_its_first_attempt(
         None,
         None,
     )
-    job = store.job("a:replay1")
+    job = store.jobs.get("a:replay1")
     assert job is not None
     assert (job.payload, job.priority) == ({"text": "secret", "run": "r"}, 6)
-    progress = store.run_progress("r")
+    progress = store.runs.progress("r")
     assert progress is not None
     assert progress.submitted == 1
     assert not letters.replay(oldest)
 
 
 def test_a_letter_is_replayed_once_by_two_at_once(
-    command_line: CommandLine, broker: redis.Redis, store: Store
+    command_line: CommandLine, broker: redis.Redis, store: Database
 ) -> None:
     ids = [f"j{n:03}" for n in range(60)]
     bury(broker, *ids)
@@ -199,7 +205,7 @@ def test_a_replayed_job_gets_a_row_of_its_own(workers: Workers) -> None:
     with (
         redis.Redis.from_url(workers.broker_url) as broker,
         workers.client() as client,
-        Store.open(workers.database_url) as store,
+        Database.open(workers.database_url) as store,
     ):
         bury(broker, "a", queue="scripted", text="hello")
         [letter] = DeadLetters(broker, store).of("scripted")

@@ -18,20 +18,20 @@ from typer.testing import CliRunner
 
 from labelmill.broker import message
 from labelmill.broker.leases import Leases
-from labelmill.broker.publication import Publication
 from labelmill.broker.publisher import Publisher
 from labelmill.broker.queues import QueueKeys, queue_depths
 from labelmill.cli.main import app
 from labelmill.client import NewJob
 from labelmill.core.errors import BrokerUnavailable
-from labelmill.core.ledger import JobRow, LedgerRow
-from labelmill.core.result import ResultRow, Status
-from labelmill.db.ledger import Lane, Ledger
-from labelmill.db.rows import due
-from labelmill.db.store import Store
+from labelmill.core.job import SubmittedJob
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.db.database import Database
+from labelmill.db.jobs import Lane
 from labelmill.local.redis import RedisServer
 from labelmill.recovery import reconciler as module
 from labelmill.recovery.reconciler import Reconciler, Swept, reconciling
+from tests.support import rows
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
@@ -58,46 +58,22 @@ def reconciler(redis_url: str, database_url: str) -> Iterator[Reconciler]:
         yield reconciler
 
 
-def a_job(job_id: str, age: timedelta = HOUR, **changes: Any) -> JobRow:
-    row = JobRow(
-        id=job_id,
-        run_id=None,
-        model="q",
-        payload={"text": job_id},
-        priority=0,
-        eta=None,
-        expires_at=None,
-        enqueued_at=datetime.now(UTC) - age,  # not NOW: the tests before may take minutes
-    )
-    return row | changes  # type: ignore[return-value]
+def a_job(job_id: str, age: timedelta = HOUR, **changes: Any) -> SubmittedJob:
+    usual = {
+        "model": "q",
+        "payload": {"text": job_id},
+        "enqueued_at": datetime.now(UTC) - age,  # not NOW: the tests before may take minutes
+    }
+    return rows.a_job(job_id, **usual | changes)
 
 
-def a_result(job_id: str) -> ResultRow:
-    return ResultRow(
-        id=job_id,
-        run_id=None,
-        model="q",
-        checkpoint=None,
-        revision=None,
-        status=Status.SUCCEEDED,
-        label="x",
-        score=1.0,
-        scores=None,
-        error_code=None,
-        error_message=None,
-        attempt=1,
-        group_size=1,
-        worker="w",
-        enqueued_at=None,
-        started_at=NOW,
-        finished_at=NOW,
-    )
+def a_result(job_id: str) -> Result:
+    return rows.a_result(job_id, model="q")
 
 
-def publish(publisher: Publisher, row: JobRow) -> None:
+def publish(publisher: Publisher, job: SubmittedJob) -> None:
     """Send a job as the client does when it enqueues it."""
-    stored = LedgerRow(**row, due_at=due(row["enqueued_at"], row["eta"]))
-    publisher.publish([Publication.from_ledger(stored, row["enqueued_at"])])
+    publisher.publish([job._replace(sent_at=job.enqueued_at)])
 
 
 def waiting(broker: redis.Redis, queue: str = "q") -> list[str]:
@@ -110,50 +86,50 @@ def waiting(broker: redis.Redis, queue: str = "q") -> list[str]:
 
 
 def test_a_lost_job_is_sent_again_once(
-    reconciler: Reconciler, store: Store, broker: redis.Redis
+    reconciler: Reconciler, store: Database, broker: redis.Redis
 ) -> None:
     row = a_job("lost", priority=4, run_id="r", payload={"text": "x", "run": "r"})
-    store.add_jobs([row])
+    store.jobs.add([row])
     assert reconciler.sweep() == Swept(looked_at=1, sent=1)
     [raw] = broker.lrange(QueueKeys("q").list_of(4), 0, -1)
     sent = message.decode(raw)
     assert sent.job is not None
     assert (sent.id, sent.job.text, sent.job.run) == ("lost", "x", "r")
-    assert sent.enqueued_at == row["enqueued_at"]
+    assert sent.enqueued_at == row.enqueued_at
     sent_at = datetime.fromisoformat(json.loads(raw)["headers"]["sent_at"])
-    [entry] = Ledger(store.engine).page(Lane("q", 4), None, datetime.max.replace(tzinfo=UTC), 9)
+    [entry] = store.jobs.page(Lane("q", 4), None, datetime.max.replace(tzinfo=UTC), 9)
     assert entry.due_at == sent_at >= NOW
     assert reconciler.sweep() == Swept(looked_at=0, sent=0)
 
 
 def test_what_is_young_or_has_its_row_is_left_alone(
-    reconciler: Reconciler, store: Store, broker: redis.Redis
+    reconciler: Reconciler, store: Database, broker: redis.Redis
 ) -> None:
-    store.add_jobs([a_job("young", timedelta(seconds=GRACE / 2)), a_job("done")])
-    store.write_results([a_result("done")])
+    store.jobs.add([a_job("young", timedelta(seconds=GRACE / 2)), a_job("done")])
+    store.results.write([a_result("done")])
     assert reconciler.sweep() == Swept(looked_at=1, sent=0)
     assert waiting(broker) == []
 
 
 def test_a_backlog_that_waits_is_not_sent_again(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     backlog = [a_job(f"b{n}", HOUR - timedelta(minutes=n)) for n in range(50)]
     lost = a_job("lost", 2 * HOUR)
-    store.add_jobs([*backlog, lost])
+    store.jobs.add([*backlog, lost])
     for row in backlog:
         publish(publisher, row)
     assert reconciler.sweep() == Swept(looked_at=1, sent=1)
-    assert waiting(broker) == [*(row["id"] for row in backlog), "lost"]
+    assert waiting(broker) == [*(row.id for row in backlog), "lost"]
     assert reconciler.sweep().sent == 0
 
 
 def test_each_priority_has_a_list_of_its_own(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     waits, lost = a_job("waits", priority=9), a_job("lost", priority=1)
     other = a_job("other", model="p")
-    store.add_jobs([waits, lost, other])
+    store.jobs.add([waits, lost, other])
     publish(publisher, waits)
     assert reconciler.sweep().sent == 2
     assert waiting(broker) == ["lost", "waits"]
@@ -161,28 +137,28 @@ def test_each_priority_has_a_list_of_its_own(
 
 
 def test_strangers_messages_are_looked_past(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     row = a_job("waits")
-    store.add_jobs([row])
+    store.jobs.add([row])
     # A bare send_task, and what is no message at all.
     broker.lpush("q", b'{"headers": {"id": "bare"}}', b"\xff")
     publish(publisher, row)
     assert reconciler.sweep().sent == 0
     # So many that it does not look past them: nothing is known then, and nothing is sent.
     broker.rpush("q", *[b"stranger"] * 1000)
-    store.add_jobs([a_job("lost", HOUR + timedelta(minutes=2))])
+    store.jobs.add([a_job("lost", HOUR + timedelta(minutes=2))])
     assert reconciler.sweep() == Swept(looked_at=0, sent=0)
     broker.ltrim("q", 0, -1001)
     assert reconciler.sweep().sent == 1
 
 
 def test_leased_jobs_are_not_sent_again(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     # The id in the message as JSON has it, and a body longer than what is read of it.
     rows = [a_job('a "quoted\\" id'), a_job("long", payload={"text": "x" * 50_000})]
-    store.add_jobs(rows)
+    store.jobs.add(rows)
     for row in rows:
         publish(publisher, row)
     leases = Leases(broker, 30.0)
@@ -196,11 +172,11 @@ def test_leased_jobs_are_not_sent_again(
 
 
 def test_delayed_jobs_are_missed_from_their_eta_on(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     eta = NOW - HOUR / 2
     row = a_job("delayed", eta=eta)
-    store.add_jobs([row, a_job("later", eta=NOW + HOUR), a_job("lost", eta=eta)])
+    store.jobs.add([row, a_job("later", eta=NOW + HOUR), a_job("lost", eta=eta)])
     publish(publisher, row)
     leases = Leases(broker, 30.0)
     [lease] = leases.take("q", 1, claim=True).leases
@@ -210,18 +186,18 @@ def test_delayed_jobs_are_missed_from_their_eta_on(
 
 
 def test_an_expired_job_is_sent_so_that_it_gets_its_row(
-    reconciler: Reconciler, store: Store, broker: redis.Redis
+    reconciler: Reconciler, store: Database, broker: redis.Redis
 ) -> None:
-    store.add_jobs([a_job("expired", expires_at=NOW - HOUR / 2)])
+    store.jobs.add([a_job("expired", expires_at=NOW - HOUR / 2)])
     assert reconciler.sweep().sent == 1
     assert message.decode(broker.lindex("q", 0)).expires == NOW - HOUR / 2
 
 
 def test_two_reconcilers_send_each_lost_job_once(
-    redis_url: str, database_url: str, store: Store, broker: redis.Redis
+    redis_url: str, database_url: str, store: Database, broker: redis.Redis
 ) -> None:
     ids = [f"lost-{n:03}" for n in range(500)]
-    store.add_jobs([a_job(each) for each in ids])
+    store.jobs.add([a_job(each) for each in ids])
     together = threading.Barrier(3)
 
     def sweep(_: int) -> int:
@@ -236,23 +212,23 @@ def test_two_reconcilers_send_each_lost_job_once(
 
 
 def test_many_pages(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    reconciler: Reconciler, store: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAGE", 10)
     monkeypatch.setattr(module, "_SENT_TOGETHER", 3)
     # Some of equal times: the id decides which page they are on.
-    store.add_jobs([a_job(f"j{n:02}", HOUR - timedelta(seconds=n // 7)) for n in range(35)])
-    store.write_results([a_result(f"j{n:02}") for n in range(0, 35, 2)])
+    store.jobs.add([a_job(f"j{n:02}", HOUR - timedelta(seconds=n // 7)) for n in range(35)])
+    store.results.write([a_result(f"j{n:02}") for n in range(0, 35, 2)])
     assert reconciler.sweep() == Swept(looked_at=35, sent=17)
     assert waiting(broker) == [f"j{n:02}" for n in range(1, 35, 2)]
 
 
 def test_a_claimed_job_that_was_not_sent_is_lost_again_after_the_grace(
-    redis_url: str, database_url: str, store: Store, broker: redis.Redis, reconciler: Reconciler
+    redis_url: str, database_url: str, store: Database, broker: redis.Redis, reconciler: Reconciler
 ) -> None:
-    store.add_jobs([a_job("lost")])
+    store.jobs.add([a_job("lost")])
     with closing(Publisher("redis://127.0.0.1:1/0")) as nowhere:
-        dying = Reconciler(broker, nowhere, Ledger(store.engine), GRACE)
+        dying = Reconciler(broker, nowhere, store.jobs, GRACE)
         with pytest.raises(BrokerUnavailable):
             dying.sweep()
     assert reconciler.sweep().sent == 0
@@ -262,18 +238,18 @@ def test_a_claimed_job_that_was_not_sent_is_lost_again_after_the_grace(
 
 
 def test_what_is_finished_is_not_looked_at_again(
-    reconciler: Reconciler, store: Store, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     held = a_job("held", HOUR - timedelta(seconds=1))
     recent = a_job("recent", timedelta(minutes=3))
-    store.add_jobs([*(a_job(f"{n}") for n in range(50)), held, recent])
-    store.write_results([a_result(f"{n}") for n in range(50)] + [a_result("recent")])
+    store.jobs.add([*(a_job(f"{n}") for n in range(50)), held, recent])
+    store.results.write([a_result(f"{n}") for n in range(50)] + [a_result("recent")])
     publish(publisher, held)
     leases = Leases(broker, 30.0).take("q", 1, claim=True).leases
     assert reconciler.sweep().looked_at == 52
     # The one that is leased, and all after it.
     assert reconciler.sweep().looked_at == 2
-    store.write_results([a_result("held")])
+    store.results.write([a_result("held")])
     Leases(broker, 30.0).ack("q", leases)
     assert reconciler.sweep().looked_at == 2
     # What is recent may yet be joined by jobs of transactions that are committed late.
@@ -304,17 +280,17 @@ def test_jobs_that_redis_lost_have_one_row_each(
                     server.kill()
                     server.start()
                 (tmp_path / "go").touch()
-                store = client._store
+                store = client._database
 
                 def all_have_rows() -> bool:
                     with reconciling(server.url, database_url, 0.5) as reconciler:
                         reconciler.sweep()
-                    return len(store.results_of(ids)) == 500
+                    return len(store.results.get_many(ids)) == 500
 
                 wait_for(all_have_rows, timeout=60)
                 wait_for(lambda: is_idle(broker))
-                assert store.counts()["scripted"].succeeded == 500
-                assert {row.label for row in store.results_of(ids).values()} == set(jobs)
+                assert store.results.counts()["scripted"].succeeded == 500
+                assert {row.label for row in store.results.get_many(ids).values()} == set(jobs)
         finally:
             workers.stop()
 
@@ -326,13 +302,13 @@ def is_idle(broker: redis.Redis) -> bool:
 
 def test_beat_and_a_worker_send_lost_jobs_again(workers: Workers) -> None:
     workers.configure(reconcile_every="0.5", reconcile_grace="0.5")
-    with Store.open(workers.database_url) as store:
-        store.add_jobs([a_job("lost", model="scripted")])
+    with Database.open(workers.database_url) as store:
+        store.jobs.add([a_job("lost", model="scripted")])
         workers.start()
         schedule = str(workers.folder / "schedule")
         celery = (sys.executable, "-m", "celery", "-A", "labelmill.worker")
         workers.start(*celery, "beat", "--schedule", schedule, wait=False)
-        assert wait_for(lambda: store.result("lost"), timeout=60).status is Status.SUCCEEDED
+        assert wait_for(lambda: store.results.get("lost"), timeout=60).status is Status.SUCCEEDED
 
 
 def test_the_command_tells_what_it_did(
@@ -340,8 +316,8 @@ def test_the_command_tells_what_it_did(
 ) -> None:
     monkeypatch.setenv("LABELMILL_BROKER_URL", redis_url)
     monkeypatch.setenv("LABELMILL_DATABASE_URL", sqlite_url)
-    with Store.open(sqlite_url) as store:
-        store.add_jobs([a_job("lost")])
+    with Database.open(sqlite_url) as store:
+        store.jobs.add([a_job("lost")])
     done = CliRunner().invoke(app, ["reconcile", "--json"])
     assert json.loads(done.stdout) == {"looked_at": 1, "sent": 1}
     assert CliRunner().invoke(app, ["reconcile"]).stdout == "looked at 0 jobs, sent 0 again\n"

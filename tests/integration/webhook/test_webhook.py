@@ -22,14 +22,15 @@ from labelmill.broker import group
 from labelmill.broker.events import STREAM, encode
 from labelmill.broker.group import ConsumerGroup
 from labelmill.core.errors import ConfigurationError
-from labelmill.core.result import ResultRow, Status
-from labelmill.db.store import Store
+from labelmill.core.result import Result
+from labelmill.db.database import Database
 from labelmill.local.redis import RedisServer
 from labelmill.webhook import delivery
 from labelmill.webhook.delivery import Sender
 from labelmill.webhook.settings import WebhookSettings
 from labelmill.webhook.webhook import JobFilter, Webhook
 from tests.support.receiver import SECRET, Receiver, receiver
+from tests.support.rows import a_result
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -398,9 +399,9 @@ def test_a_redis_that_goes_and_comes_back(hook: Receiver, tmp_path: Path) -> Non
 
 def test_rows_since_a_time_are_sent_again(redis_url: str, sqlite_url: str, hook: Receiver) -> None:
     now = datetime.now(UTC)
-    with Store.open(sqlite_url) as store:
-        store.write_results([row(f"old{i}", now - timedelta(hours=3)) for i in range(3)])
-        store.write_results([row(f"new{i}", now) for i in range(700)])
+    with Database.open(sqlite_url) as store:
+        store.results.write([row(f"old{i}", now - timedelta(hours=3)) for i in range(3)])
+        store.results.write([row(f"new{i}", now) for i in range(700)])
     since = (now - timedelta(hours=1)).isoformat()
     command = [sys.executable, "-m", "labelmill", "webhook", "--since", since]
     env = environment(redis_url, hook.url) | {"LABELMILL_DATABASE_URL": sqlite_url}
@@ -410,26 +411,8 @@ def test_rows_since_a_time_are_sent_again(redis_url: str, sqlite_url: str, hook:
     assert all(attempt.signed_with(SECRET) for attempt in hook.attempts)
 
 
-def row(job_id: str, at: datetime) -> ResultRow:
-    return ResultRow(
-        id=job_id,
-        run_id=None,
-        model="topics",
-        checkpoint="c",
-        revision=None,
-        status=Status.SUCCEEDED,
-        label="billing",
-        score=0.5,
-        scores=[{"label": "billing", "score": 0.5}],
-        error_code=None,
-        error_message=None,
-        attempt=1,
-        group_size=1,
-        worker="w",
-        enqueued_at=None,
-        started_at=at,
-        finished_at=at,
-    )
+def row(job_id: str, at: datetime) -> Result:
+    return a_result(job_id, label="billing", finished_at=at)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import redis
 
-from labelmill.broker import message
 from labelmill.broker.queues import queue_depths
-from labelmill.core.job import parse_job
+from tests.support.rows import a_message
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
@@ -21,12 +18,7 @@ def test_a_message_delivered_five_times_to_two_workers_has_one_row(
     workers.start()
     with redis.Redis.from_url(workers.broker_url) as broker, workers.client() as client:
         for number in range(40):
-            raw = message.encode(
-                f"job-{number}",
-                parse_job({"text": "pause"}),
-                queue="scripted",
-                enqueued_at=datetime.now(UTC),
-            )
+            raw = a_message(f"job-{number}", {"text": "pause"}, "scripted")
             broker.lpush("scripted", *[raw] * 5)
 
         def idle() -> bool:
@@ -34,4 +26,4 @@ def test_a_message_delivered_five_times_to_two_workers_has_one_row(
             return depth["waiting"] == depth["leased"] == 0
 
         wait_for(idle)
-        assert client._store.counts()["scripted"].succeeded == 40
+        assert client._database.results.counts()["scripted"].succeeded == 40

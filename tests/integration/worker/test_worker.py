@@ -14,7 +14,8 @@ import redis
 
 from labelmill.broker.queues import QueueKeys, queue_depths
 from labelmill.client import Client, NewJob
-from labelmill.db.tables import Result
+from labelmill.core.result import Result
+from tests.support.rows import newest_results
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
@@ -163,7 +164,7 @@ def test_urgent_jobs_go_first(workers: Workers, tmp_path: Path) -> None:
         hold(client, tmp_path / "go", "second")
         # One group of four is prepared already; what is urgent goes before the rest.
         late = [client.submit_text("second", f"late{i}", priority=9) for i in range(12)]
-        wait_for(lambda: client._store is not None and depth(workers, "second")["leased"] == 5)
+        wait_for(lambda: client._database is not None and depth(workers, "second")["leased"] == 5)
         urgent = client.submit_text("second", "urgent", priority=0)
         (tmp_path / "go").touch()
         rows = [client.wait(job_id) for job_id in [*late, urgent]]
@@ -254,8 +255,8 @@ def test_whatever_lies_in_the_queue_gets_a_row(workers: Workers) -> None:
         }
         assert all(row.error_message for row in rows.values())
         assert client.wait("half").error_code == "unknown_task"
-        store = client._store
-        unreadable = wait_for(lambda: three_unreadable(store.results()))
+        store = client._database
+        unreadable = wait_for(lambda: three_unreadable(newest_results(store)))
     assert {row.error_code for row in unreadable} == {"invalid_message"}
     assert good.status == "succeeded"
 

@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import event, text
 from tenacity import RetryError
 
-from labelmill.core.result import ResultRow, Status
+from labelmill.core.result import Result
+from labelmill.core.states import Status
 from labelmill.db import database
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.worker.writer import RowWriter
+from tests.support.rows import a_result, newest_results
 from tests.support.waiting import wait_for
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -38,26 +40,8 @@ CREATE TRIGGER refuse BEFORE INSERT ON results FOR EACH STATEMENT EXECUTE FUNCTI
 """
 
 
-def row(name: str, label: str = "fine", score: float = 1.0) -> ResultRow:
-    return ResultRow(
-        id=name,
-        run_id=None,
-        model="m",
-        checkpoint="c",
-        revision=None,
-        status=Status.SUCCEEDED,
-        label=label,
-        score=score,
-        scores=[{"label": label, "score": score}],
-        error_code=None,
-        error_message=None,
-        attempt=1,
-        group_size=1,
-        worker="w",
-        enqueued_at=None,
-        started_at=NOON,
-        finished_at=NOON,
-    )
+def row(name: str, label: str = "fine", score: float = 1.0) -> Result:
+    return a_result(name, label=label, score=score, worker="w")
 
 
 @pytest.fixture
@@ -68,7 +52,7 @@ def giving_up() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def in_background() -> Iterator[Callable[..., Future[tuple[list[ResultRow], int]]]]:
+def in_background() -> Iterator[Callable[..., Future[tuple[list[Result], int]]]]:
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit
 
@@ -94,7 +78,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_passes_is_waited_for(
     postgresql_url: str, code: str, giving_up: threading.Event
 ) -> None:
-    with Store.open(postgresql_url) as store:
+    with Database.open(postgresql_url) as store:
         with store.engine.begin() as connection:
             connection.execute(text(_REFUSING.format(times=2, code=code)))
         rows, new = RowWriter(store, giving_up).write([row("a"), row("b")])
@@ -104,14 +88,14 @@ def test_what_passes_is_waited_for(
 def test_the_victim_of_a_deadlock_tries_again(
     postgresql_url: str,
     giving_up: threading.Event,
-    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+    in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     insert = (
         "INSERT INTO results (id, model, status, attempt, group_size, worker, started_at,"
         " finished_at) VALUES (%s, 'm', 'failed', 1, 1, 'other', now(), now())"
     )
     address = postgresql_url.replace("postgresql+psycopg", "postgresql")
-    with Store.open(postgresql_url) as store, psycopg.connect(address) as other:
+    with Database.open(postgresql_url) as store, psycopg.connect(address) as other:
         other.execute("SET deadlock_timeout = '10min'")  # so that it is never the victim
         other.execute(insert, ["b"])
         writing = in_background(RowWriter(store, giving_up).write, [row("a"), row("b")])
@@ -124,17 +108,17 @@ def test_the_victim_of_a_deadlock_tries_again(
         other.execute(insert, ["a"])
         other.commit()
         assert writing.result(30)[1] == 0
-        assert {each.worker for each in store.results()} == {"other"}
+        assert {each.worker for each in newest_results(store)} == {"other"}
 
 
 def test_a_locked_file_is_waited_for(
     sqlite_url: str,
     giving_up: threading.Event,
     patience: None,
-    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+    in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     path = sqlite_url.removeprefix("sqlite:///")
-    with Store.open(sqlite_url) as store, closing(sqlite3.connect(path)) as other:
+    with Database.open(sqlite_url) as store, closing(sqlite3.connect(path)) as other:
         other.isolation_level = None
         other.execute("BEGIN IMMEDIATE")
         writer = RowWriter(store, giving_up)
@@ -148,11 +132,11 @@ def test_a_locked_file_is_waited_for(
 def test_a_full_disk_is_waited_for(
     sqlite_url: str,
     giving_up: threading.Event,
-    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+    in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     pages = 1  # below what the file has: full
 
-    with Store.open(sqlite_url) as store:
+    with Database.open(sqlite_url) as store:
 
         @event.listens_for(store.engine, "checkout")
         def limit(connection: sqlite3.Connection, *_: object) -> None:
@@ -161,7 +145,7 @@ def test_a_full_disk_is_waited_for(
         writer = RowWriter(store, giving_up)
         writing = in_background(writer.write, [row(f"{n}", "x" * 1000) for n in range(100)])
         wait_for(lambda: writer.waiting)
-        assert store.results() == []
+        assert newest_results(store) == []
         pages = 1_000_000
         assert writing.result(30)[1] == 100
 
@@ -169,10 +153,10 @@ def test_a_full_disk_is_waited_for(
 def test_a_write_that_hangs_counts_as_waiting(
     postgresql_url: str,
     giving_up: threading.Event,
-    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+    in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     address = postgresql_url.replace("postgresql+psycopg", "postgresql")
-    with Store.open(postgresql_url) as store:
+    with Database.open(postgresql_url) as store:
         writer = RowWriter(store, giving_up)
         with psycopg.connect(address) as other:
             other.execute("LOCK TABLE results IN ACCESS EXCLUSIVE MODE")
@@ -184,9 +168,9 @@ def test_a_write_that_hangs_counts_as_waiting(
 
 def test_giving_up_ends_the_wait(
     giving_up: threading.Event,
-    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+    in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
-    with Store.open("postgresql://nobody@127.0.0.1:1/nothing") as store:
+    with Database.open("postgresql://nobody@127.0.0.1:1/nothing") as store:
         writer = RowWriter(store, giving_up)
         writing = in_background(writer.write, [row("a")])
         wait_for(lambda: writer.waiting)
@@ -194,7 +178,7 @@ def test_giving_up_ends_the_wait(
         assert isinstance(writing.exception(30), RetryError)
 
 
-def refuse_labels(store: Store) -> None:
+def refuse_labels(store: Database) -> None:
     """Have the database itself refuse a row for its label."""
     statement = "ALTER TABLE results ADD CHECK (label <> 'refused')"
     if store.engine.dialect.name == "sqlite":
@@ -208,7 +192,7 @@ def refuse_labels(store: Store) -> None:
 
 @pytest.mark.parametrize("bad", [row("07", "refused"), row("07", score=math.nan)])
 def test_a_row_that_is_refused_fails_alone(
-    store: Store, giving_up: threading.Event, bad: ResultRow
+    store: Database, giving_up: threading.Event, bad: Result
 ) -> None:
     refuse_labels(store)
     rows = [row(f"{n:02}") for n in range(20)]
@@ -216,7 +200,7 @@ def test_a_row_that_is_refused_fails_alone(
     written, new = RowWriter(store, giving_up).write(rows)
     assert new == 20
     assert [each["status"] for each in written].count(Status.FAILED) == 1
-    found = store.results_of([each["id"] for each in rows])
+    found = store.results.get_many([each.id for each in rows])
     assert len(found) == 20
     failed = [each for each in found.values() if each.status == "failed"]
     assert [(each.id, each.error_code, each.label) for each in failed] == [
@@ -225,9 +209,9 @@ def test_a_row_that_is_refused_fails_alone(
 
 
 def test_a_table_that_is_missing_is_waited_for(
-    store: Store,
+    store: Database,
     giving_up: threading.Event,
-    in_background: Callable[..., Future[tuple[list[ResultRow], int]]],
+    in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     """As in the middle of an operator's work; the row is not lost, and not blamed."""
     with store.engine.begin() as connection:
@@ -241,7 +225,7 @@ def test_a_table_that_is_missing_is_waited_for(
 
 
 def test_what_nobody_can_mend_is_raised(
-    store: Store, giving_up: threading.Event, tmp_path: Path
+    store: Database, giving_up: threading.Event, tmp_path: Path
 ) -> None:
     """Where not even the row that says so can be stored, the stage ends, and the jobs stay."""
     unnameable = row("a") | {"worker": "w" * 1000}

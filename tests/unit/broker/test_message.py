@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from labelmill.broker import message
 from labelmill.broker.message import Message, _json, body, decode, encode, headers
 from labelmill.core.errors import ErrorCode
-from labelmill.core.job import TASK_NAME, parse_job
+from labelmill.core.job import TASK_NAME, SubmittedJob, parse_job
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -147,7 +147,11 @@ def test_any_text_is_read_as_it_was_written(text: str) -> None:
 @given(text=st.text(st.characters(codec=None), min_size=1))
 def test_any_job_is_read_as_it_was_sent(text: str) -> None:
     sent = parse_job({"text": text, "run": "r", "options": {"top_k": 3}})
-    message = decode(encode("job-1", sent, queue="q", enqueued_at=NOW, eta=NOW, expires=NOW))
+    message = decode(
+        encode(
+            SubmittedJob.of(sent, id="job-1", model="q", enqueued_at=NOW, eta=NOW, expires_at=NOW)
+        )
+    )
     assert message == Message("job-1", sent, None, NOW, NOW, NOW)
 
 

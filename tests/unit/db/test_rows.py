@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelmill.core.ids import MAX_ID_LENGTH
-from labelmill.db.rows import storable_name, storable_text
+from labelmill.core.text import storable_text
+from labelmill.db.rows import storable_name
 
 
 @given(st.text(st.characters(codec=None)))

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from labelmill.cli.moments import parse_moment
 from labelmill.core.errors import ConfigurationError
-from labelmill.core.result import Status
+from labelmill.core.states import Status
 from labelmill.db.records import Record
-from labelmill.export.columns import RESULT_COLUMNS, Export, distinct_names
+from labelmill.export.columns import RESULT_COLUMNS, Export, distinct_names, export_of
 from labelmill.export.output import ExportFailed, Format, format_of, opened_output
 from labelmill.export.textual import write_csv, write_jsonl
 from labelmill.export.write import write_rows
+from tests.support.rows import a_result
 
 NOW = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 NASTY = [
@@ -41,36 +42,23 @@ NASTY = [
 ]
 
 
-def a_record(**changes: Any) -> Record:
-    record = Record(
-        id="a",
-        run_id="r",
-        model="topics",
-        checkpoint="org/topics",
-        revision="abc",
-        status=Status.SUCCEEDED,
-        label="praise",
-        score=0.1 + 0.2,
-        scores=[{"label": "praise", "score": 0.1 + 0.2}, {"label": "a,b", "score": 1e-9}],
-        error_code=None,
-        error_message=None,
-        attempt=1,
-        group_size=3,
-        worker="w",
-        enqueued_at=None,
-        started_at=NOW,
-        finished_at=NOW,
-        input="a text",
-    )
-    return record._replace(**changes)
+def a_record(id: str = "a", about: str = "a text", **changes: Any) -> Record:
+    usual = {
+        "run_id": "r",
+        "label": "praise",
+        "score": 0.1 + 0.2,
+        "scores": [{"label": "praise", "score": 0.1 + 0.2}, {"label": "a,b", "score": 1e-9}],
+        "finished_at": NOW,
+    }
+    return Record(a_result(id, **usual | changes), about)
 
 
 def an_export(records: list[Record]) -> Export:
-    return Export((), RESULT_COLUMNS, records)
+    return export_of(records)
 
 
 NASTY_RECORDS = [
-    a_record(id=f"{number}", input=text, label=text, error_message=text)
+    a_record(f"{number}", about=text, label=text, error_message=text)
     for number, text in enumerate(NASTY)
 ]
 
@@ -127,7 +115,7 @@ def test_jsonl_has_a_line_for_each_and_keeps_types() -> None:
     write_jsonl(an_export(NASTY_RECORDS), output)
     rows = [json.loads(line) for line in output.getvalue().split("\n")[:-1]]
     assert [row["input"] for row in rows] == NASTY
-    assert rows[0]["scores"] == NASTY_RECORDS[0].scores
+    assert rows[0]["scores"] == NASTY_RECORDS[0].result.scores
     assert rows[0]["finished_at"] == NOW.isoformat()
     assert rows[0]["error_code"] is None
 
@@ -139,7 +127,7 @@ def test_parquet_has_types_and_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert table.column_names == list(RESULT_COLUMNS)
     assert table["input"].to_pylist() == NASTY
     assert table["label"].to_pylist() == NASTY
-    assert table["scores"].to_pylist() == [each.scores for each in NASTY_RECORDS]
+    assert table["scores"].to_pylist() == [each.result.scores for each in NASTY_RECORDS]
     assert table["finished_at"].to_pylist() == [NOW] * len(NASTY)
     assert table.schema.field("finished_at").type == pa.timestamp("us", tz="UTC")
     for name in ("label", "model", "status"):

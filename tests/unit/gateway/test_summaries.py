@@ -9,7 +9,9 @@ from typing import cast
 import pytest
 
 from labelmill.core.errors import DatabaseUnavailable
-from labelmill.db.queries import Queries, ResultFilter, Summary
+from labelmill.db.filters import ResultFilter
+from labelmill.db.results import Results
+from labelmill.db.summary import ResultSummary
 from labelmill.gateway import cache, summaries
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.problems import Problem
@@ -26,11 +28,11 @@ class _Counting:
         self.asked = 0
         self.succeeded = 0
 
-    def summary(self, _wanted: ResultFilter) -> Summary:
+    def summary(self, _wanted: ResultFilter) -> ResultSummary:
         self.asked += 1
         assert self.may_count.wait(10)
         self.succeeded += 1
-        return Summary(self.succeeded, 0, [], [0] * 20, [])
+        return ResultSummary(self.succeeded, 0, [], [0] * 20, [])
 
 
 class _Clock:
@@ -52,14 +54,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
 
 def _summaries(queries: _Counting, patience: float) -> Summaries:
     threads = Executor("summaries", 1, 10, DatabaseUnavailable)
-    return Summaries(cast("Queries", queries), threads, patience)
+    return Summaries(cast("Results", queries), threads, patience)
 
 
 def test_many_who_ask_at_once_are_served_by_one_count() -> None:
     queries = _Counting()
     queries.may_count.set()
 
-    async def ask() -> list[Summary]:
+    async def ask() -> list[ResultSummary]:
         subject = _summaries(queries, 5)
         return list(await asyncio.gather(*(subject.of(ANY) for _ in range(20))))
 
@@ -70,7 +72,7 @@ def test_many_who_ask_at_once_are_served_by_one_count() -> None:
 def test_what_counts_for_too_long_can_be_asked_for_again() -> None:
     queries = _Counting()
 
-    async def ask() -> Summary:
+    async def ask() -> ResultSummary:
         subject = _summaries(queries, 0.01)
         with pytest.raises(Problem, match="still counting"):
             await subject.of(ANY)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from labelmill.broker import message
 from labelmill.broker.leases import Lease, Taken
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.job import Batch
 from labelmill.worker.prepare import PrepareStage
+from tests.support.rows import a_message
 from tests.support.waiting import wait_for
 
 LIMIT = 4
@@ -70,10 +70,7 @@ class Doorbell:
 
 
 def _lease(number: int) -> Lease:
-    job = Job.model_validate({"image": {"uri": str(number)}})
-    encoded = message.encode(
-        str(number), job, queue="digits", priority=0, enqueued_at=datetime.now(UTC)
-    )
+    encoded = a_message(str(number), {"image": {"uri": str(number)}}, "digits")
     return Lease("digits", str(number).encode(), 1, 1, encoded)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.settings import EngineSettings
+from labelmill.core.tasks import Task
 from labelmill.engines.base import Engine
 
 #: An engine whose types of inputs and outputs are its own affair.
@@ -30,7 +31,7 @@ def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
     from labelmill.images.fetch import image_fetcher
 
     budgets = BudgetFile(settings.cache_dir / "pass-budgets.json")
-    if spec.task == "text-classification":
+    if spec.task is Task.TEXT_CLASSIFICATION:
         texts = TextEngine(spec)
         if spec.token_budget is None:
             texts.calibrate(budgets)

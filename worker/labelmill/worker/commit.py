@@ -16,8 +16,9 @@ from labelmill.broker import events
 from labelmill.broker.events import JobFinished
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases
 from labelmill.core.errors import ErrorCode, JobError
-from labelmill.core.result import ResultRow, Status
-from labelmill.db.store import Store
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.db.database import Database
 from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.job import Batch, InFlightJob, Outcome
@@ -54,7 +55,7 @@ class CommitStage:
         engines: Mapping[str, AnyEngine],
         leases: Leases,
         keeper: LeaseKeeper,
-        store: Store,
+        database: Database,
         *,
         worker: str,
         finished: queue.Queue[Batch | None],
@@ -65,7 +66,7 @@ class CommitStage:
         self._worker = worker
         self._finished = finished
         self._giving_up = threading.Event()
-        self._writer = RowWriter(store, self._giving_up)
+        self._writer = RowWriter(database, self._giving_up)
         self.counters = Counters()
         self.decoding = Stopwatch()
 
@@ -104,7 +105,7 @@ class CommitStage:
         self._keeper.drop(job.lease for job in group.jobs)
         self.counters.groups += 1
         self.counters.jobs += len(rows)
-        self.counters.failed += sum(row["status"] is Status.FAILED for row in rows)
+        self.counters.failed += sum(row.status is Status.FAILED for row in rows)
         self.counters.already_there += len(rows) - inserted
 
     def _decode(self, engine: AnyEngine, jobs: Sequence[InFlightJob]) -> list[Outcome]:
@@ -123,14 +124,14 @@ class CommitStage:
             outcomes[index] = outcome
         return outcomes  # type: ignore[return-value]  # each place is filled
 
-    def _announcements(self, rows: Sequence[ResultRow], inserted: int) -> list[JobFinished]:
+    def _announcements(self, rows: Sequence[Result], inserted: int) -> list[JobFinished]:
         """What is said of a group whose rows are committed."""
         if not self._leases.announces:
             return []
         if inserted == len(rows):
-            return events.of_rows(rows)
+            return events.of_results(rows)
         # Some ids had their row before, and that one stands.
-        return events.of_results(self._writer.written([row["id"] for row in rows]))
+        return events.of_results(self._writer.written([row.id for row in rows]))
 
     def _acknowledge(self, group: Batch, announced: Sequence[JobFinished]) -> None:
         buried = [job for job in group.jobs if _is_poisoned(job)]
@@ -156,10 +157,10 @@ def _row(
     *,
     worker: str,
     finished_at: datetime,
-) -> ResultRow:
+) -> Result:
     error = outcome if isinstance(outcome, JobError) else None
     scores = outcome if isinstance(outcome, list) else None
-    return ResultRow(
+    return Result(
         id=job.id,
         run_id=job.message.job.run if job.message.job else None,
         model=model,

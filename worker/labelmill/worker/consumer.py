@@ -15,7 +15,7 @@ from celery.worker import state as celery_state
 from labelmill.core.catalog import MAINTENANCE_QUEUE, Catalog
 from labelmill.core.errors import ConfigurationError
 from labelmill.db import schema
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.engines.load import load_engine
 from labelmill.worker.pipeline import Pipeline
 from labelmill.worker.settings import WorkerSettings
@@ -46,8 +46,8 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         """
         settings = WorkerSettings()
         catalog = _served(worker.app, settings)
-        self._store = Store.open(settings.database_url)
-        schema.require_current(self._store.engine)
+        self._database = Database.open(settings.database_url)
+        schema.require_current(self._database.engine)
         engines = {}
         for alias, spec in catalog.items():
             logger.info("loading %s: %s", alias, spec.checkpoint)
@@ -55,7 +55,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         self.pipeline = Pipeline(
             worker.hostname,
             engines,
-            self._store,
+            self._database,
             settings,
             is_revoked=celery_state.revoked.__contains__,
             on_death=_end_worker,
@@ -79,7 +79,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
     def stop(self, worker: Any) -> None:
         """Warm shutdown: finish what is on the device, give the rest back."""
         self.pipeline.stop()
-        self._store.close()
+        self._database.close()
 
     def terminate(self, worker: Any) -> None:
         """Cold shutdown: leave now; the leases expire."""

@@ -14,7 +14,7 @@ from labelmill.broker.connection import checked_url
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
-from labelmill.db.store import Store
+from labelmill.db.database import Database
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.commit import CommitStage
@@ -39,7 +39,7 @@ class Pipeline:
     Parameters:
         name: the worker's name, for rows and heartbeats.
         engines: the loaded models, by queue.
-        store: where the rows go.
+        database: where the rows go.
         is_revoked: whether a job's id was revoked.
         on_death: called, from any thread, when a stage has died: the process must end.
 
@@ -51,7 +51,7 @@ class Pipeline:
         self,
         name: str,
         engines: Mapping[str, AnyEngine],
-        store: Store,
+        database: Database,
         settings: WorkerSettings,
         *,
         is_revoked: Callable[[str], bool],
@@ -93,7 +93,7 @@ class Pipeline:
             engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
         )
         self._commit = CommitStage(
-            engines, leases, self._keeper, store, worker=name, finished=self._finished
+            engines, leases, self._keeper, database, worker=name, finished=self._finished
         )
         self._threads = {
             stage: threading.Thread(target=self._guard, args=(stage, run), name=stage, daemon=True)

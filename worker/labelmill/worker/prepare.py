@@ -198,9 +198,9 @@ class PrepareStage:
             return JobError(ErrorCode.REVOKED, "the job was revoked before it was started")
         if read.expires is not None and read.expires <= job.started_at:
             return JobError(ErrorCode.EXPIRED, "the job's time ran out before it was started")
-        kind = engine.spec.task.removesuffix("-classification")
-        if (kind == "text") != (job.parsed.text is not None):
+        kind = engine.spec.task.reads
+        if job.parsed.kind is not kind:
             return JobError(
-                ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as {kind!r}"
+                ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as '{kind}'"
             )
         return None

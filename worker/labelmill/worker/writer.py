@@ -9,10 +9,10 @@ from typing import TypeVar
 from celery.utils.log import get_logger
 
 from labelmill.core.errors import ErrorCode, SchemaOutOfDate, ServiceUnavailable
-from labelmill.core.result import ResultRow, Status
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.db.database import Database
 from labelmill.db.errors import blames_rows
-from labelmill.db.store import Store
-from labelmill.db.tables import Result
 from labelmill.worker.retry import retrying
 from labelmill.worker.stopwatch import Stopwatch
 
@@ -34,8 +34,8 @@ class RowWriter:
         giving_up: when set, nothing is waited for any longer.
     """
 
-    def __init__(self, store: Store, giving_up: Event) -> None:
-        self._store = store
+    def __init__(self, database: Database, giving_up: Event) -> None:
+        self._database = database
         self._giving_up = giving_up
         self._failed = False
         self._writing = Stopwatch()
@@ -45,7 +45,7 @@ class RowWriter:
         """Whether the database is being waited for now; from any thread."""
         return self._failed or self._writing.seconds > _SLOW_SECONDS
 
-    def write(self, rows: Sequence[ResultRow]) -> tuple[list[ResultRow], int]:
+    def write(self, rows: Sequence[Result]) -> tuple[list[Result], int]:
         """Write them; returns the rows as they were written, and how many of them were new.
 
         Raises:
@@ -72,10 +72,10 @@ class RowWriter:
         Raises:
             tenacity.RetryError: it was given up.
         """
-        return list(self._insistently(self._store.results_of, ids).values())
+        return list(self._insistently(self._database.results.get_many, ids).values())
 
-    def _write(self, rows: Sequence[ResultRow]) -> int:
-        return self._insistently(self._store.write_results, rows)
+    def _write(self, rows: Sequence[Result]) -> int:
+        return self._insistently(self._database.results.write, rows)
 
     def _insistently(self, query: Callable[[_In], _Out], argument: _In) -> _Out:
         attempts = retrying(
@@ -91,16 +91,13 @@ class RowWriter:
         self._failed = True
 
 
-def _refused(row: ResultRow) -> ResultRow:
-    return ResultRow(
-        **{
-            **row,
-            "status": Status.FAILED,
-            "label": None,
-            "score": None,
-            "scores": None,
-            "error_code": ErrorCode.UNSTORABLE,
-            "error_message": "the database refused what the model gave for this job alone; the "
-            "worker's log says why",
-        }
+def _refused(row: Result) -> Result:
+    return row._replace(
+        status=Status.FAILED,
+        label=None,
+        score=None,
+        scores=None,
+        error_code=ErrorCode.UNSTORABLE,
+        error_message="the database refused what the model gave for this job alone; the worker's "
+        "log says why",
     )

@@ -12,12 +12,13 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import create_engine, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, registry
 
 from labelmill.bench.exporting.filling import RUN
-from labelmill.db.tables import Job, Result
+from labelmill.core.result import Result
+from labelmill.db.tables import jobs, results
 
-_COLUMNS = [column.name for column in Result.__table__.columns]
+_COLUMNS = Result._fields
 _ROWS_A_FETCH = 2000
 
 
@@ -49,13 +50,28 @@ def _selected(url: str, limit: int) -> Iterable[Any]:
     return cursor.execute(query.encode())
 
 
+class _ResultObject:
+    """A row of ``results`` as an object of SQLAlchemy's, as most applications have it."""
+
+    scores: Any
+
+
+class _JobObject:
+    """A row of ``jobs``, likewise."""
+
+    payload: Any
+
+
 def _objects(url: str, limit: int) -> Iterable[list[Any]]:
+    mapper = registry()
+    mapper.map_imperatively(_ResultObject, results)
+    mapper.map_imperatively(_JobObject, jobs)
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     query = (
-        select(Result, Job)
-        .outerjoin(Job, Job.id == Result.id)
-        .where(Result.run_id == RUN)
-        .order_by(Result.finished_at, Result.id)
+        select(_ResultObject, _JobObject)
+        .outerjoin(jobs, jobs.c.id == results.c.id)
+        .where(results.c.run_id == RUN)
+        .order_by(results.c.finished_at, results.c.id)
         .limit(limit)
     )
     with Session(engine) as session:

@@ -17,12 +17,11 @@ from labelmill.bench.errors import BenchmarkError
 from labelmill.bench.queueing.databases import Database
 from labelmill.bench.queueing.messages import messages
 from labelmill.bench.queueing.stock import Sender
-from labelmill.broker.publication import Publication
 from labelmill.broker.publisher import Publisher
 from labelmill.client import Client, NewJob
 from labelmill.client.client import BLOCK_SIZE
 from labelmill.core.ids import new_id
-from labelmill.core.job import parse_job
+from labelmill.core.job import SubmittedJob, parse_job
 
 _QUEUE = "published"
 
@@ -82,9 +81,9 @@ class Publishing:
 
 def _publish(publisher: Publisher, some: Sequence[str]) -> None:
     for start in range(0, len(some), BLOCK_SIZE):
-        publisher.publish([_publication(text) for text in some[start : start + BLOCK_SIZE]])
+        publisher.publish([_submitted(text) for text in some[start : start + BLOCK_SIZE]])
 
 
-def _publication(text: str) -> Publication:
+def _submitted(text: str) -> SubmittedJob:
     job = parse_job({"text": text})
-    return Publication(queue=_QUEUE, id=new_id(), job=job, enqueued_at=datetime.now(UTC))
+    return SubmittedJob.of(job, id=new_id(), model=_QUEUE, enqueued_at=datetime.now(UTC))

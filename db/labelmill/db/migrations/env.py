@@ -6,14 +6,14 @@ from alembic import context
 from sqlalchemy import Connection
 
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.database import create_database_engine, for_writing
-from labelmill.db.tables import Base
+from labelmill.db.connection import create_database_engine, for_writing
+from labelmill.db.tables import metadata
 
 
 def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=metadata,
         # SQLite cannot alter a column; Alembic then copies the table.
         render_as_batch=connection.dialect.name == "sqlite",
     )

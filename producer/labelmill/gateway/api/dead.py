@@ -11,7 +11,7 @@ from labelmill.gateway.dependencies import Admin, Reader
 from labelmill.gateway.jobs import job_url
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
-from labelmill.gateway.schemas import DeadLetter, DeadLetters, Replayed
+from labelmill.gateway.schemas import DeadLetterOut, DeadLettersOut, Replayed
 from labelmill.gateway.services import Services, Shared
 from labelmill.recovery import dead_letters
 
@@ -25,7 +25,7 @@ async def get_dead(
     services: Shared,
     _caller: Reader,
     model: Annotated[str | None, Query(max_length=255)] = None,
-) -> DeadLetters:
+) -> DeadLettersOut:
     """The newest 500 jobs that ended their worker each time; never what is in them."""
 
     def load() -> list[tuple[str, str]]:
@@ -35,13 +35,13 @@ async def get_dead(
 
     letters = await services.redis_executor.run(load)
     rows = await services.database_executor.run(
-        services.store.results_of, [job_id for job_id, _ in letters]
+        services.database.results.get_many, [job_id for job_id, _ in letters]
     )
     described = []
     for job_id, queue in letters:
         row = rows.get(job_id)
         described.append(
-            DeadLetter(
+            DeadLetterOut(
                 id=job_id,
                 model=queue,
                 died_at=row and row.finished_at,
@@ -49,7 +49,7 @@ async def get_dead(
                 attempts=row and row.attempt,
             )
         )
-    return DeadLetters(dead=described)
+    return DeadLettersOut(dead=described)
 
 
 @router.post("/v1/dead/{id:path}/replay", status_code=202, responses=problems(404, 409))

@@ -12,7 +12,7 @@ from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.jobs import has_thumbnail
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
-from labelmill.gateway.schemas import Job
+from labelmill.gateway.schemas import JobOut
 from labelmill.gateway.services import Services, Shared
 from labelmill.media.thumbnail import thumbnail
 
@@ -51,7 +51,7 @@ async def get_job(
             examples=["5s"],
         ),
     ] = None,
-) -> Job:
+) -> JobOut:
     """A job: where it is and, once it is done, how it came out."""
     job = await services.jobs.find(id)
     if job is not None and wait is not None and job.finished_at is None:

@@ -13,7 +13,7 @@ from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.queues import models
-from labelmill.gateway.schemas import ErrorCount, Health, Models, Worker
+from labelmill.gateway.schemas import ErrorCount, Health, ModelsOut, Worker
 from labelmill.gateway.services import Shared
 
 router = APIRouter(tags=["models"])
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 @router.get("/v1/models", responses=problems())
-async def get_models(services: Shared, _caller: Reader) -> Models:
+async def get_models(services: Shared, _caller: Reader) -> ModelsOut:
     """The models and how full their queues are."""
     overview = await services.queues.overview()
-    return Models(models=models(services.models.catalog(), overview))
+    return ModelsOut(models=models(services.models.catalog(), overview))
 
 
 @router.get("/v1/health", responses=problems())

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Query
 
-from labelmill.core.result import Status
-from labelmill.db.queries import Cursor, ResultFilter
+from labelmill.core.states import Status
+from labelmill.db.cursor import PageCursor
+from labelmill.db.filters import ResultFilter
 from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
@@ -56,19 +57,19 @@ _Wanted = Annotated[ResultFilter, Depends(_wanted)]
 
 def cursor(
     text: Annotated[str | None, Query(alias="cursor", max_length=1000)] = None,
-) -> Cursor | None:
+) -> PageCursor | None:
     """The cursor of a page.
 
     Raises:
         Problem: it is none of ours.
     """
     try:
-        return None if text is None else Cursor.parse(text)
+        return None if text is None else PageCursor.parse(text)
     except ValueError:
         raise Problem(422, "invalid_cursor", "take cursor from next of the page before") from None
 
 
-After: TypeAlias = Annotated[Cursor | None, Depends(cursor)]
+After: TypeAlias = Annotated[PageCursor | None, Depends(cursor)]
 
 
 @router.get("/v1/results", responses=problems())
@@ -76,7 +77,9 @@ async def get_results(
     services: Shared, _caller: Reader, wanted: _Wanted, after: After, limit: Limit = 50
 ) -> Results:
     """Jobs that have their rows, the newest first."""
-    page = await services.database_executor.run(services.queries.page, wanted, limit, after)
+    page = await services.database_executor.run(
+        services.database.results.page, wanted, limit, after
+    )
     return Results(
         results=await services.jobs.of(page.results),
         next=None if page.next is None else str(page.next),

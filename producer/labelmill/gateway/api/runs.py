@@ -7,13 +7,13 @@ from typing import TypeVar
 
 from fastapi import APIRouter
 
-from labelmill.db import tables
-from labelmill.db.store import RunProgress
+from labelmill.core.run import Run
+from labelmill.db.runs import RunProgress
 from labelmill.gateway.api.results import After, Limit
 from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
-from labelmill.gateway.schemas import Bucket, Run, Runs, Throughput
+from labelmill.gateway.schemas import Bucket, RunOut, RunsOut, Throughput
 from labelmill.gateway.services import Services, Shared
 
 router = APIRouter(tags=["runs"])
@@ -24,12 +24,12 @@ _RATE_OVER = timedelta(minutes=1)
 
 
 @router.get("/v1/runs", responses=problems())
-async def get_runs(services: Shared, _caller: Reader, after: After, limit: Limit = 50) -> Runs:
+async def get_runs(services: Shared, _caller: Reader, after: After, limit: Limit = 50) -> RunsOut:
     """Runs, the newest first."""
 
-    def load() -> Runs:
-        runs, following = services.queries.runs(limit, after)
-        return Runs(
+    def load() -> RunsOut:
+        runs, following = services.database.runs.page(limit, after)
+        return RunsOut(
             runs=[_described(services, run) for run in runs],
             next=None if following is None else str(following),
         )
@@ -42,9 +42,9 @@ async def get_throughput(id: str, services: Shared, _caller: Reader) -> Throughp
     """What a run finished, in equal stretches of time since it began to."""
 
     def load() -> Throughput | None:
-        if services.store.run(id) is None:
+        if services.database.runs.get(id) is None:
             return None
-        found = services.queries.throughput(id)
+        found = services.database.runs.throughput(id)
         return Throughput(
             bucket_seconds=found.bucket_seconds,
             buckets=[
@@ -57,22 +57,22 @@ async def get_throughput(id: str, services: Shared, _caller: Reader) -> Throughp
 
 
 @router.get("/v1/runs/{id:path}", responses=problems(404))
-async def get_run(id: str, services: Shared, _caller: Reader) -> Run:
+async def get_run(id: str, services: Shared, _caller: Reader) -> RunOut:
     """A run and how far it is."""
 
-    def load() -> Run | None:
-        run = services.store.run(id)
+    def load() -> RunOut | None:
+        run = services.database.runs.get(id)
         return None if run is None else _described(services, run)
 
     return _found(await services.database_executor.run(load))
 
 
-def _described(services: Services, run: tables.Run) -> Run:
+def _described(services: Services, run: Run) -> RunOut:
     now = datetime.now(UTC)
-    progress = services.store.run_progress(run.id) or RunProgress(run.submitted, 0, 0)
+    progress = services.database.runs.progress(run.id) or RunProgress(run.submitted, 0, 0)
     left = max(progress.submitted - progress.finished, 0)
     rate = _rate(services, run, now)
-    return Run(
+    return RunOut(
         id=run.id,
         model=run.model,
         source=run.source,
@@ -87,10 +87,10 @@ def _described(services: Services, run: tables.Run) -> Run:
     )
 
 
-def _rate(services: Services, run: tables.Run, now: datetime) -> float:
+def _rate(services: Services, run: Run, now: datetime) -> float:
     since = max(run.created_at, now - _RATE_OVER)
     seconds = max((now - since).total_seconds(), 1.0)
-    return services.queries.finished_since(run.id, since) / seconds
+    return services.database.runs.finished_since(run.id, since) / seconds
 
 
 def _found(found: T | None) -> T:

@@ -6,22 +6,24 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
+from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
-from labelmill.core.ledger import JobRow
-from labelmill.core.result import ResultRow, Status
-from labelmill.db import queries as queries_module
-from labelmill.db.cursor import Cursor
+from labelmill.core.result import Result
+from labelmill.core.run import Run
+from labelmill.core.states import Status
+from labelmill.db import results as results_module
+from labelmill.db.cursor import PageCursor
+from labelmill.db.database import Database
 from labelmill.db.filters import MAX_SEARCH_LENGTH, ResultFilter
-from labelmill.db.queries import Queries
-from labelmill.db.records import INLINE_IMAGE, Records
-from labelmill.db.store import Store
+from labelmill.db.records import INLINE_IMAGE
+from tests.support import rows
+from tests.support.rows import NOON
 
-NOON = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = [
     "The parcel never came.",
     "PARCEL lost, 100% sure",
@@ -39,49 +41,20 @@ TEXTS = [
 class Known:
     """A result and what its job was about; an image's uri beside its name."""
 
-    row: ResultRow
+    row: Result
     input: str | None
     uri: str | None = None
 
 
-def a_result(job_id: str, **changes: object) -> ResultRow:
-    row: ResultRow = {
-        "id": job_id,
-        "run_id": None,
-        "model": "tickets",
-        "checkpoint": "org/tickets",
-        "revision": "abc123",
-        "status": Status.SUCCEEDED,
-        "label": "complaint",
-        "score": 0.5,
-        "scores": [{"label": "complaint", "score": 0.5}],
-        "error_code": None,
-        "error_message": None,
-        "attempt": 1,
-        "group_size": 4,
-        "worker": "w1@host",
-        "enqueued_at": None,
-        "started_at": NOON,
-        "finished_at": NOON,
-    }
-    row.update(changes)  # type: ignore[typeddict-item]
-    return row
+def a_result(job_id: str, **changes: object) -> Result:
+    return rows.a_result(job_id, **{"model": "tickets", "label": "complaint", **changes})
 
 
-def a_job(job_id: str, payload: dict[str, JsonValue]) -> JobRow:
-    return {
-        "id": job_id,
-        "run_id": None,
-        "model": "tickets",
-        "payload": payload,
-        "priority": 0,
-        "eta": None,
-        "expires_at": None,
-        "enqueued_at": NOON,
-    }
+def a_job(job_id: str, payload: dict[str, JsonValue]) -> SubmittedJob:
+    return rows.a_job(job_id, model="tickets", payload=payload)
 
 
-def filled(store: Store, count: int = 300) -> list[Known]:
+def filled(store: Database, count: int = 300) -> list[Known]:
     """Results of all kinds in the database, the newest first, with many at the same moment."""
     chance = random.Random(7)
     known = []
@@ -116,31 +89,31 @@ def filled(store: Store, count: int = 300) -> list[Known]:
             text = f"Inline {number}.jpg"
             payload = {"image": {"base64": "cGFyY2Vs", "name": text}}
         if payload is not None:
-            store.add_jobs([a_job(row["id"], payload)])
+            store.jobs.add([a_job(row.id, payload)])
         known.append(Known(row, text, uri))
-    store.write_results([each.row for each in known])
-    return sorted(known, key=lambda each: (each.row["finished_at"], each.row["id"]), reverse=True)
+    store.results.write([each.row for each in known])
+    return sorted(known, key=lambda each: (each.row.finished_at, each.row.id), reverse=True)
 
 
 def is_wanted(known: Known, wanted: ResultFilter) -> bool:
     """What a filter means, said again in Python."""
     row = known.row
-    score = row["score"]
+    score = row.score
     for name in ("run_id", "model", "label", "status", "error_code"):
         value = getattr(wanted, name)
-        if value is not None and row[name] != value:  # type: ignore[literal-required]
+        if value is not None and getattr(row, name) != value:
             return False
     if wanted.min_score is not None and (score is None or score < wanted.min_score):
         return False
     if wanted.max_score is not None and (score is None or score > wanted.max_score):
         return False
-    if wanted.since is not None and row["finished_at"] < wanted.since:
+    if wanted.since is not None and row.finished_at < wanted.since:
         return False
-    if wanted.until is not None and row["finished_at"] >= wanted.until:
+    if wanted.until is not None and row.finished_at >= wanted.until:
         return False
     return (
         wanted.text is None
-        or row["id"] == wanted.text
+        or row.id == wanted.text
         or any(wanted.text.lower() in (each or "").lower() for each in (known.input, known.uri))
     )
 
@@ -180,56 +153,47 @@ FILTERS = [
 ]
 
 
-@pytest.fixture
-def queries(store: Store) -> Queries:
-    return Queries(store.engine)
-
-
 class TestPage:
-    def test_each_filter_finds_what_it_says_page_by_page(
-        self, store: Store, queries: Queries
-    ) -> None:
+    def test_each_filter_finds_what_it_says_page_by_page(self, store: Database) -> None:
         known = filled(store)
         for wanted in FILTERS:
             found: list[str] = []
-            page = queries.page(wanted, 20)
+            page = store.results.page(wanted, 20)
             found += (each.id for each in page.results)
             while page.next:
-                page = queries.page(wanted, 20, Cursor.parse(str(page.next)))
+                page = store.results.page(wanted, 20, PageCursor.parse(str(page.next)))
                 assert len(page.results) <= 20
                 found += (each.id for each in page.results)
-            assert found == [each.row["id"] for each in known if is_wanted(each, wanted)], wanted
+            assert found == [each.row.id for each in known if is_wanted(each, wanted)], wanted
 
-    def test_a_job_is_found_by_its_whole_id(self, store: Store, queries: Queries) -> None:
-        store.write_results([a_result("abc-1"), a_result("abc-12")])
-        [result] = queries.page(ResultFilter(text="abc-1"), 20).results
+    def test_a_job_is_found_by_its_whole_id(self, store: Database) -> None:
+        store.results.write([a_result("abc-1"), a_result("abc-12")])
+        [result] = store.results.page(ResultFilter(text="abc-1"), 20).results
         assert result.id == "abc-1"
 
-    def test_new_results_neither_repeat_nor_hide_others(
-        self, store: Store, queries: Queries
-    ) -> None:
-        store.write_results([a_result(f"{n:03}") for n in range(50)])
+    def test_new_results_neither_repeat_nor_hide_others(self, store: Database) -> None:
+        store.results.write([a_result(f"{n:03}") for n in range(50)])
         found: list[str] = []
-        after: Cursor | None = None
+        after: PageCursor | None = None
         for number in range(7):
-            page = queries.page(ResultFilter(), 8, after)
+            page = store.results.page(ResultFilter(), 8, after)
             found += (each.id for each in page.results)
             after = page.next
-            store.write_results([a_result(f"new-{number}", finished_at=NOON + timedelta(days=1))])
+            store.results.write([a_result(f"new-{number}", finished_at=NOON + timedelta(days=1))])
         assert found == [f"{n:03}" for n in reversed(range(50))]
         assert after is None
 
     def test_a_search_ends_at_its_bound_and_goes_on_from_there(
-        self, store: Store, queries: Queries, monkeypatch: pytest.MonkeyPatch
+        self, store: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(queries_module, "_SEARCH_STEPS", (2, 3))
-        store.write_results([a_result(f"{n}") for n in range(9)])
-        store.add_jobs([a_job("1", {"text": "needle"})])
+        monkeypatch.setattr(results_module, "_SEARCH_STEPS", (2, 3))
+        store.results.write([a_result(f"{n}") for n in range(9)])
+        store.jobs.add([a_job("1", {"text": "needle"})])
 
-        first = queries.page(ResultFilter(text="needle"), 10)
-        second = queries.page(ResultFilter(text="needle"), 10, first.next)
+        first = store.results.page(ResultFilter(text="needle"), 10)
+        second = store.results.page(ResultFilter(text="needle"), 10, first.next)
 
-        assert (first.results, first.next) == ([], Cursor(NOON, "4"))
+        assert (first.results, first.next) == ([], PageCursor(NOON, "4"))
         assert ([each.id for each in second.results], second.next) == (["1"], None)
 
     @pytest.mark.parametrize(
@@ -246,91 +210,85 @@ class TestPage:
         with pytest.raises(ValueError):
             wanted()
 
-    def test_the_longest_text_can_be_searched_for(self, store: Store, queries: Queries) -> None:
+    def test_the_longest_text_can_be_searched_for(self, store: Database) -> None:
         longest = "Ä" * MAX_SEARCH_LENGTH
-        store.write_results([a_result("a")])
-        store.add_jobs([a_job("a", {"text": f"x{longest.lower()}"})])
-        assert len(queries.page(ResultFilter(text=longest), 5).results) == 1
+        store.results.write([a_result("a")])
+        store.jobs.add([a_job("a", {"text": f"x{longest.lower()}"})])
+        assert len(store.results.page(ResultFilter(text=longest), 5).results) == 1
 
-    def test_what_it_was_about_is_an_images_name_if_it_has_one(self, store: Store) -> None:
-        known = {each.row["id"]: each.input for each in filled(store, 40)}
-        found = {each.id: each.input for each in Records(store.engine).oldest_first(ResultFilter())}
+    def test_what_it_was_about_is_an_images_name_if_it_has_one(self, store: Database) -> None:
+        known = {each.row.id: each.input for each in filled(store, 40)}
+        found = {each.result.id: each.input for each in store.results.oldest_first(ResultFilter())}
         unnamed = {id for id in found if found[id] == INLINE_IMAGE}
         assert found == known | dict.fromkeys(unnamed, INLINE_IMAGE)
         assert len(unnamed) == 4
 
 
 class TestSummary:
-    def test_it_counts_what_the_filter_finds(self, store: Store, queries: Queries) -> None:
+    def test_it_counts_what_the_filter_finds(self, store: Database) -> None:
         known = filled(store)
         for wanted in FILTERS:
             rows = [each.row for each in known if is_wanted(each, wanted)]
             bins = Counter(
-                min(max(int(row["score"] * 20 // 1), 0), 19)
-                for row in rows
-                if row["score"] is not None
+                min(max(int(row.score * 20 // 1), 0), 19) for row in rows if row.score is not None
             )
-            summary = queries.summary(wanted)
-            assert summary.succeeded == sum(row["label"] is not None for row in rows)
-            assert summary.failed == sum(row["label"] is None for row in rows)
-            assert dict(summary.labels) == Counter(row["label"] for row in rows if row["label"])
-            assert dict(summary.errors) == Counter(
-                row["error_code"] for row in rows if row["error_code"]
-            )
+            summary = store.results.summary(wanted)
+            assert summary.succeeded == sum(row.label is not None for row in rows)
+            assert summary.failed == sum(row.label is None for row in rows)
+            assert dict(summary.labels) == Counter(row.label for row in rows if row.label)
+            assert dict(summary.errors) == Counter(row.error_code for row in rows if row.error_code)
             assert summary.scores == [bins[number] for number in range(20)]
             assert summary.complete
             assert all(more >= less for (_, more), (_, less) in pairwise(summary.labels))
 
     def test_a_search_beyond_its_bound_says_that_it_is_not_complete(
-        self, store: Store, queries: Queries, monkeypatch: pytest.MonkeyPatch
+        self, store: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(queries_module, "SEARCHED_RESULTS", 5)
-        store.write_results([a_result(f"{n}") for n in range(9)])
-        store.add_jobs([a_job(f"{n}", {"text": "needle"}) for n in range(3, 6)])
-        summary = queries.summary(ResultFilter(text="needle"))
+        monkeypatch.setattr(results_module, "SEARCHED_RESULTS", 5)
+        store.results.write([a_result(f"{n}") for n in range(9)])
+        store.jobs.add([a_job(f"{n}", {"text": "needle"}) for n in range(3, 6)])
+        summary = store.results.summary(ResultFilter(text="needle"))
         assert (summary.succeeded, summary.complete) == (2, False)
 
 
 class TestThroughput:
-    def test_every_result_of_the_run_is_in_one_bucket(self, store: Store, queries: Queries) -> None:
-        known = [each.row for each in filled(store) if each.row["run_id"] == "first"]
-        throughput = queries.throughput("first", buckets=10)
+    def test_every_result_of_the_run_is_in_one_bucket(self, store: Database) -> None:
+        known = [each.row for each in filled(store) if each.row.run_id == "first"]
+        throughput = store.runs.throughput("first", buckets=10)
         width = timedelta(seconds=throughput.bucket_seconds)
         assert len(throughput.buckets) == 10
         for at, succeeded, failed in throughput.buckets:
-            there = [row for row in known if at <= row["finished_at"] < at + width]
-            assert succeeded == sum(row["status"] is Status.SUCCEEDED for row in there)
-            assert failed == sum(row["status"] is Status.FAILED for row in there)
+            there = [row for row in known if at <= row.finished_at < at + width]
+            assert succeeded == sum(row.status is Status.SUCCEEDED for row in there)
+            assert failed == sum(row.status is Status.FAILED for row in there)
         total = sum(each.succeeded + each.failed for each in throughput.buckets)
         assert total == len(known)
 
-    def test_a_run_of_a_moment_has_one_bucket_of_a_second(
-        self, store: Store, queries: Queries
-    ) -> None:
-        store.write_results([a_result(f"{n}", run_id="r") for n in range(3)])
-        throughput = queries.throughput("r")
+    def test_a_run_of_a_moment_has_one_bucket_of_a_second(self, store: Database) -> None:
+        store.results.write([a_result(f"{n}", run_id="r") for n in range(3)])
+        throughput = store.runs.throughput("r")
         assert throughput.bucket_seconds == 1
         assert throughput.buckets == [(NOON, 3, 0)]
 
-    def test_a_run_without_results_has_none(self, queries: Queries) -> None:
-        assert queries.throughput("r").buckets == []
+    def test_a_run_without_results_has_none(self, store: Database) -> None:
+        assert store.runs.throughput("r").buckets == []
 
-    def test_finished_since_includes_the_moment(self, store: Store, queries: Queries) -> None:
-        store.write_results(
+    def test_finished_since_includes_the_moment(self, store: Database) -> None:
+        store.results.write(
             [a_result(f"{n}", run_id="r", finished_at=NOON + timedelta(seconds=n)) for n in (0, 1)]
         )
-        assert queries.finished_since("r", NOON) == 2
-        assert queries.finished_since("r", NOON + timedelta(seconds=1)) == 1
-        assert queries.finished_since("other", NOON) == 0
+        assert store.runs.finished_since("r", NOON) == 2
+        assert store.runs.finished_since("r", NOON + timedelta(seconds=1)) == 1
+        assert store.runs.finished_since("other", NOON) == 0
 
 
-def test_runs_come_page_by_page_the_newest_first(store: Store, queries: Queries) -> None:
+def test_runs_come_page_by_page_the_newest_first(store: Database) -> None:
     for number in range(5):
-        store.add_run(f"{number}", model="m", source="s", created_at=NOON)
+        store.runs.add(Run(f"{number}", model="m", source="s", created_at=NOON))
     found: list[str] = []
-    after: Cursor | None = None
+    after: PageCursor | None = None
     for _ in range(3):
-        runs, after = queries.runs(2, after)
+        runs, after = store.runs.page(2, after)
         found += (run.id for run in runs)
     assert found == ["4", "3", "2", "1", "0"]
     assert after is None

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.db import database
-from labelmill.db.database import create_database_engine, for_writing
+from labelmill.db.connection import create_database_engine, for_writing
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ def test_every_spelling_of_postgresql(scheme: str) -> None:
 
 
 def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "find_spec", lambda _name: None)
+    monkeypatch.setattr(connection, "find_spec", lambda _name: None)
 
     with pytest.raises(ConfigurationError, match=r"labelmill\[postgres\]") as caught:
         create_database_engine("postgresql://user:hunter2@host/results")

@@ -1,0 +1,84 @@
+"""The repository: what those of all tables have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Select, Table, select
+
+from labelmill.core.text import storable_text
+from labelmill.db.connection import for_single_statements, for_writing
+from labelmill.db.errors import translated
+
+_IDS_A_QUERY = 1000
+
+_Record = TypeVar("_Record")
+
+
+class Repository:
+    """One table of the database. Every method:
+
+    Parameters:
+        engine: from :func:`labelmill.db.connection.create_database_engine`.
+
+    Raises:
+        DatabaseUnavailable: if the database cannot be reached; the call can be tried again.
+        SchemaOutOfDate: if the database has not been migrated to this version.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._single = for_single_statements(engine)
+        self._writer = for_writing(engine)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """For one statement; see :func:`labelmill.db.connection.for_single_statements`."""
+        with translated(self._engine), self._single.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with translated(self._engine), self._writer.begin() as connection:
+            yield connection
+
+    def _get(
+        self, table: Table, query: Select[*tuple[Any, ...]], make: Callable[..., _Record], key: str
+    ) -> _Record | None:
+        """The record of an id, or None."""
+        with self._reading() as connection:
+            row = connection.execute(query.where(table.c.id == storable_text(key))).one_or_none()
+        return None if row is None else make(*row)
+
+    def _get_many(
+        self,
+        table: Table,
+        query: Select[*tuple[Any, ...]],
+        make: Callable[..., _Record],
+        ids: Sequence[str],
+    ) -> dict[str, _Record]:
+        """The records of those ids that have one, by the ids as they were asked for, in order."""
+        found: dict[str, _Record] = {}
+        with self._reading() as connection:
+            for some in blocks_of(ids):
+                rows = connection.execute(query.where(table.c.id.in_(some)))
+                found.update((row.id, make(*row)) for row in rows)
+        return {each: found[key] for each in ids if (key := storable_text(each)) in found}
+
+
+def select_record(table: Table, record: type[Any]) -> Select[*tuple[Any, ...]]:
+    """The columns of a table that are a record's fields, in their order."""
+    return select(*(table.c[name] for name in record._fields if name in table.c))
+
+
+def blocks_of(ids: Sequence[str]) -> Iterator[list[str]]:
+    """The ids as the database has them, as many at a time as one statement takes."""
+    for start in range(0, len(ids), _IDS_A_QUERY):
+        yield [storable_text(each) for each in ids[start : start + _IDS_A_QUERY]]
