@@ -8,8 +8,9 @@ from pathlib import Path
 
 import redis
 
+from labelmill.broker.inspect import QueueInspector
 from labelmill.broker.leases import Leases
-from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.broker.queues import QueueKeys
 from labelmill.client import NewJob
 from labelmill.local.redis import RedisServer
 from tests.support.waiting import wait_for
@@ -196,4 +197,4 @@ def test_the_database_is_waited_for_and_nothing_is_run_twice(
 
 def leased(workers: Workers) -> int:
     with redis.Redis.from_url(workers.broker_url) as broker:
-        return queue_depths(broker, ["scripted"])["scripted"]["leased"]
+        return QueueInspector(broker).depths(["scripted"])["scripted"]["leased"]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import redis
 from sqlalchemy import text
 
-from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.broker.inspect import QueueInspector
+from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client
 from labelmill.core.result import Result
 from labelmill.db.database import Database
@@ -58,7 +59,7 @@ def row_count(store: Database) -> int:
 
 def depth(broker: redis.Redis, queue: str = "scripted") -> dict[str, int]:
     """How many jobs of the queue are where."""
-    return dict(queue_depths(broker, [queue])[queue])
+    return dict(QueueInspector(broker).depths([queue])[queue])
 
 
 def wait_until_nothing_is_left(broker: redis.Redis, queue: str = "scripted") -> None:

@@ -36,9 +36,9 @@ POINTS = {
     "prepare": Point("tests.support.engines:ScriptedEngine.prepare"),
     "forward": Point("tests.support.engines:ScriptedEngine.forward"),
     "forward-done": Point("tests.support.engines:ScriptedEngine.forward", after=True),
-    "commit": Point("labelmill.db.store:Database.write_results"),
-    "inserted": Point("labelmill.db.store:insert_missing", after=True),
-    "committed": Point("labelmill.db.store:Database.write_results", after=True),
+    "commit": Point("labelmill.db.results:Results.write"),
+    "inserted": Point("labelmill.db.results:insert_missing", after=True),
+    "committed": Point("labelmill.db.results:Results.write", after=True),
     "acknowledged": Point("labelmill.broker.leases.leases:Leases.ack", after=True),
 }
 

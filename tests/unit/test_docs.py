@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from labelmill import client
 from labelmill.broker.events import JobFinished
-from labelmill.broker.queues import QueueDepth
+from labelmill.broker.inspect import QueueDepth
 from labelmill.cli.main import COMMANDS, command
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ErrorCode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -34,38 +34,47 @@ class Report(StrEnum):
     JSON = "json"
 
 
+_Run: TypeAlias = Annotated[
+    str | None, typer.Argument(help="The run; none where --id-column says whose rows they are.")
+]
+_Truth: TypeAlias = Annotated[str, typer.Option(help="The column of the right labels.")]
+_TruthFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--truth-file",
+        "--join",
+        metavar="FILE",
+        help="The file with that column; by default the one that the run was submitted of.",
+    ),
+]
+_IdColumn: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="The file's column of job ids; without it its rows are the run's."),
+]
+_Maps: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="TRUTH=LABEL", help="A truth that stands for a label."),
+]
+_Output: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Draw the confusion matrix: .svg or .png; or write the figures as .json.",
+    ),
+]
+_Form: TypeAlias = Annotated[Report, typer.Option("--format", help="How to show them.")]
+
+
 def evaluate_run(
-    run: Annotated[
-        str | None, typer.Argument(help="The run; none where --id-column says whose rows they are.")
-    ] = None,
-    truth: Annotated[str, typer.Option(help="The column of the right labels.")] = "label",
-    truth_file: Annotated[
-        str | None,
-        typer.Option(
-            "--truth-file",
-            "--join",
-            metavar="FILE",
-            help="The file with that column; by default the one that the run was submitted of.",
-        ),
-    ] = None,
-    id_column: Annotated[
-        str | None,
-        typer.Option(help="The file's column of job ids; without it its rows are the run's."),
-    ] = None,
-    maps: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="TRUTH=LABEL", help="A truth that stands for a label."),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Draw the confusion matrix: .svg or .png; or write the figures as .json.",
-        ),
-    ] = None,
-    form: Annotated[Report, typer.Option("--format", help="How to show them.")] = Report.TABLE,
+    run: _Run = None,
+    truth: _Truth = "label",
+    truth_file: _TruthFile = None,
+    id_column: _IdColumn = None,
+    maps: _Maps = None,
+    output: _Output = None,
+    form: _Form = Report.TABLE,
 ) -> None:
     """Hold a run's labels against the right ones: accuracy, precision, recall, F1, confusion.
 

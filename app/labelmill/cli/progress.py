@@ -32,7 +32,7 @@ class ViewKind(StrEnum):
     NONE = "none"
 
 
-class Bar(View):
+class ProgressBar(View):
     """On a terminal: a bar, and a line of numbers below it."""
 
     every = _REDRAW_SECONDS
@@ -63,7 +63,7 @@ class Bar(View):
         self._live.stop()
 
 
-class Lines(View):
+class ProgressLines(View):
     """In a pipe or a log file: a line every few seconds, with the time, without control codes."""
 
     def show(self, progress: SubmitProgress) -> None:
@@ -78,7 +78,7 @@ class Lines(View):
         sys.stderr.flush()
 
 
-class JsonLines(View):
+class JsonProgress(View):
     """For programs: one JSON object a second."""
 
     every = _JSON_SECONDS
@@ -107,7 +107,7 @@ class JsonLines(View):
         sys.stderr.flush()
 
 
-class Silent(Lines):
+class Silent(ProgressLines):
     """Messages alone."""
 
     def show(self, progress: SubmitProgress) -> None:
@@ -121,13 +121,13 @@ def view_of(kind: ViewKind) -> View:
         kind = ViewKind.BAR if console.is_terminal and not console.is_dumb_terminal else "lines"  # type: ignore[assignment]
     match kind:
         case ViewKind.BAR:
-            return Bar(console)
+            return ProgressBar(console)
         case ViewKind.JSON:
-            return JsonLines()
+            return JsonProgress()
         case ViewKind.NONE:
             return Silent()
         case _:
-            return Lines()
+            return ProgressLines()
 
 
 def figures(progress: SubmitProgress) -> list[str]:

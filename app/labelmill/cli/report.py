@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labelmill.broker.heartbeat import Heartbeat
-from labelmill.broker.queues import QueueDepth
+from labelmill.broker.inspect import QueueDepth
 from labelmill.core.result import Result
 from labelmill.core.run import Run
 from labelmill.db.records import Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -19,7 +19,7 @@ from labelmill.db.filters import ResultFilter
 from labelmill.db.records import Record
 from labelmill.export.columns import export_of
 from labelmill.export.join import Rows, joined, source_rows
-from labelmill.export.output import Format, as_text, format_of, opened_output
+from labelmill.export.output import OutputFormat, as_text, format_of, opened_output
 from labelmill.export.write import write_rows
 from labelmill.media.uploads import UploadStore
 from labelmill.sources.location import is_url
@@ -34,10 +34,54 @@ _THUMBNAILS = 150
 _THUMBNAIL_BYTES = 3 * 1024 * 1024
 
 
+_Ids: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(help="Only these jobs.", show_default=False)
+]
+_Limit: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="The newest so many; by default 20 in a table, otherwise all."),
+]
+_Output: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write to this file or URL: .parquet, .csv, .jsonl (also .gz, .zst) or .html.",
+    ),
+]
+_Form: TypeAlias = Annotated[
+    OutputFormat | None, typer.Option("--format", help="What to write, whatever the file's name.")
+]
+_AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="As --format jsonl.")]
+_AsCsv: TypeAlias = Annotated[bool, typer.Option("--csv", help="As --format csv.")]
+_Join: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Put each result beside its row of this file; by default, with --output, that "
+        "of --run.",
+    ),
+]
+_NoJoin: TypeAlias = Annotated[
+    bool, typer.Option("--no-join", help="Write the results alone, in the order they came.")
+]
+_IdColumn: TypeAlias = Annotated[
+    str | None, typer.Option(help="The column of job ids in the file of --join.")
+]
+_OnlyFinished: TypeAlias = Annotated[
+    bool, typer.Option("--only-finished", help="Leave out the file's rows without a result.")
+]
+_Spreadsheet: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--spreadsheet", help="CSV that Excel opens as it is meant, without live formulas."
+    ),
+]
+
+
 def results(
-    ids: Annotated[
-        list[str] | None, typer.Argument(help="Only these jobs.", show_default=False)
-    ] = None,
+    ids: _Ids = None,
     run: options.Run = None,
     model: options.Model = None,
     status: options.StatusOption = None,
@@ -48,47 +92,16 @@ def results(
     since: options.Since = None,
     until: options.Until = None,
     search: options.Search = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="The newest so many; by default 20 in a table, otherwise all."),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write to this file or URL: .parquet, .csv, .jsonl (also .gz, .zst) or .html.",
-        ),
-    ] = None,
-    form: Annotated[
-        Format | None, typer.Option("--format", help="What to write, whatever the file's name.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As --format csv.")] = False,
-    join: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Put each result beside its row of this file; by default, with --output, that "
-            "of --run.",
-        ),
-    ] = None,
-    no_join: Annotated[
-        bool, typer.Option("--no-join", help="Write the results alone, in the order they came.")
-    ] = False,
-    id_column: Annotated[
-        str | None, typer.Option(help="The column of job ids in the file of --join.")
-    ] = None,
-    only_finished: Annotated[
-        bool, typer.Option("--only-finished", help="Leave out the file's rows without a result.")
-    ] = False,
-    spreadsheet: Annotated[
-        bool,
-        typer.Option(
-            "--spreadsheet", help="CSV that Excel opens as it is meant, without live formulas."
-        ),
-    ] = False,
+    limit: _Limit = None,
+    output: _Output = None,
+    form: _Form = None,
+    as_json: _AsJson = False,
+    as_csv: _AsCsv = False,
+    join: _Join = None,
+    no_join: _NoJoin = False,
+    id_column: _IdColumn = None,
+    only_finished: _OnlyFinished = False,
+    spreadsheet: _Spreadsheet = False,
 ) -> None:
     """Show or export results.
 
@@ -104,39 +117,26 @@ def results(
       labelmill results --model topics --status failed --since 24h --json > failed.jsonl
     """
     wanted = options.result_filter(
-        run=run,
-        model=model,
-        status=status,
-        label=label,
-        error_code=error_code,
-        min_score=min_score,
-        max_score=max_score,
-        since=since,
-        until=until,
-        search=search,
-    )
+        run=run, model=model, status=status, label=label, error_code=error_code,
+        min_score=min_score, max_score=max_score, since=since, until=until, search=search,
+    )  # fmt: skip
     chosen = _format(output, form, as_json=as_json, as_csv=as_csv)
     with Database.open(DatabaseSettings().database_url) as database, quiet_pipe():
         if chosen is None and output is None and _stdout.is_terminal:
             _show(_records(database, ids, wanted, limit or _TABLE_ROWS))
             return
-        if chosen is Format.HTML:
-            if ids or limit:
-                raise ConfigurationError("a report is of all results that the options choose")
-            count = _report(database, wanted, output)
+        if chosen is OutputFormat.HTML:
+            count = _report(database, wanted, output, is_part=bool(ids or limit))
         else:
             rows = None if ids or no_join else _source_rows(database, run, join, id_column, output)
-            if rows is None:
-                export = export_of(_records(database, ids, wanted, limit))
-            else:
-                export = joined(
-                    rows,
-                    database.results,
-                    wanted,
-                    only_finished=only_finished,
-                    limit=limit,
+            export = (
+                export_of(_records(database, ids, wanted, limit))
+                if rows is None
+                else joined(
+                    rows, database.results, wanted, only_finished=only_finished, limit=limit
                 )
-            count = write_rows(export, chosen or Format.CSV, output, spreadsheet=spreadsheet)
+            )
+            count = write_rows(export, chosen or OutputFormat.CSV, output, spreadsheet=spreadsheet)
     if output is not None:
         _stderr.print(f"{count:,} rows written", highlight=False)
 
@@ -170,7 +170,9 @@ def _source_rows(
     return rows
 
 
-def _report(database: Database, wanted: ResultFilter, output: str | None) -> int:
+def _report(database: Database, wanted: ResultFilter, output: str | None, *, is_part: bool) -> int:
+    if is_part:
+        raise ConfigurationError("a report is of all results that the options choose")
     from labelmill.export.html import write_html
     from labelmill.export.pictures import Pictures
 
@@ -200,10 +202,10 @@ def _show(records: Iterator[Record]) -> None:
 
 
 def _format(
-    output: str | None, given: Format | None, *, as_json: bool, as_csv: bool
-) -> Format | None:
+    output: str | None, given: OutputFormat | None, *, as_json: bool, as_csv: bool
+) -> OutputFormat | None:
     chosen = [given] if given else []
-    chosen += [Format.JSONL] * as_json + [Format.CSV] * as_csv
+    chosen += [OutputFormat.JSONL] * as_json + [OutputFormat.CSV] * as_csv
     if len(chosen) > 1:
         raise ConfigurationError("give one of --format, --json and --csv")
     if chosen:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from labelmill.broker.connection import open_broker
 from labelmill.broker.heartbeat import heartbeats
-from labelmill.broker.queues import queue_depths
+from labelmill.broker.inspect import QueueInspector
 from labelmill.cli import report
 from labelmill.core.catalog import Catalog
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
@@ -37,7 +37,7 @@ def status(
     with Database.open(DatabaseSettings().database_url) as database:
         beats = heartbeats(broker)
         counts = database.results.counts()
-        depths = queue_depths(broker, _queues(settings, database, counts))
+        depths = QueueInspector(broker).depths(_queues(settings, database, counts))
         runs = [
             (run, progress)
             for run in database.runs.newest(_SHOWN_RUNS)

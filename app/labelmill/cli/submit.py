@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -36,87 +36,112 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _stderr = Console(stderr=True)
 
 
+_Model: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        help="The model's alias, which is its queue. With --resume, a run's id.",
+        show_default=False,
+    ),
+]
+_Sources: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE]...",
+        help="Files, folders, URLs, patterns such as 'day-*.csv.gz', or - for standard input.",
+        show_default=False,
+    ),
+]
+_Text: TypeAlias = Annotated[str | None, typer.Option(help="Submit this one text instead.")]
+_Image: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Submit this one image instead.", exists=True, dir_okay=False),
+]
+_TextColumn: TypeAlias = Annotated[
+    str | None, typer.Option(help="The column of the texts; a.b for b in a. Else guessed.")
+]
+_ImageColumn: TypeAlias = Annotated[
+    str | None, typer.Option(help="The column of image paths or uris, instead of texts.")
+]
+_IdColumn: TypeAlias = Annotated[
+    str | None, typer.Option(help="The column of job ids; else they are run:row.")
+]
+_Form: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--format", help=f"{', '.join(FORMATS)}; else by the name."),
+]
+_Delimiter: TypeAlias = Annotated[
+    str | None, typer.Option(help="Between the fields of CSV; else guessed.")
+]
+_Encoding: TypeAlias = Annotated[str | None, typer.Option(help="Of text; else guessed.")]
+_Split: TypeAlias = Annotated[str | None, typer.Option(help="Of a data set; all for each.")]
+_TopK: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, max=MAX_TOP_K, help="How many labels to keep.")
+]
+_Run: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="The run's id, else one is made. Again: sends what is missing."),
+]
+_Resume: TypeAlias = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with a run, or with the newest of the same SOURCE."),
+]
+_AcceptChanges: TypeAlias = Annotated[
+    bool,
+    typer.Option("--accept-changes", help="Resume though the source is not what it was."),
+]
+_Inline: TypeAlias = Annotated[
+    bool,
+    typer.Option("--inline", help="Send images in the messages, at most 1 MiB each."),
+]
+_Upload: TypeAlias = Annotated[
+    bool,
+    typer.Option("--upload", help="Put images into the upload store, for workers elsewhere."),
+]
+_MaxWaiting: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="Pause while so many jobs wait; else LABELMILL_MAX_WAITING."),
+]
+_Rejects: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="List all rows that are not sent here, as .csv or JSON lines."),
+]
+_DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Read everything, show what it is, send nothing.")
+]
+_Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait until every job has its row.")]
+_Progress: TypeAlias = Annotated[
+    ViewKind,
+    typer.Option(help="auto is a bar on a terminal, and a line now and then elsewhere."),
+]
+_AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="At the end one JSON object, not the run's id.")
+]
+
+
 def submit(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="The model's alias, which is its queue. With --resume, a run's id.",
-            show_default=False,
-        ),
-    ] = None,
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SOURCE]...",
-            help="Files, folders, URLs, patterns such as 'day-*.csv.gz', or - for standard input.",
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="Submit this one text instead.")] = None,
-    image: Annotated[
-        Path | None,
-        typer.Option(help="Submit this one image instead.", exists=True, dir_okay=False),
-    ] = None,
-    text_column: Annotated[
-        str | None, typer.Option(help="The column of the texts; a.b for b in a. Else guessed.")
-    ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="The column of image paths or uris, instead of texts.")
-    ] = None,
-    id_column: Annotated[
-        str | None, typer.Option(help="The column of job ids; else they are run:row.")
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option("--format", help=f"{', '.join(FORMATS)}; else by the name."),
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between the fields of CSV; else guessed.")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of text; else guessed.")] = None,
-    split: Annotated[str | None, typer.Option(help="Of a data set; all for each.")] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=1, max=MAX_TOP_K, help="How many labels to keep.")
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(help="The run's id, else one is made. Again: sends what is missing."),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with a run, or with the newest of the same SOURCE."),
-    ] = False,
-    accept_changes: Annotated[
-        bool,
-        typer.Option("--accept-changes", help="Resume though the source is not what it was."),
-    ] = False,
-    inline: Annotated[
-        bool,
-        typer.Option("--inline", help="Send images in the messages, at most 1 MiB each."),
-    ] = False,
-    upload: Annotated[
-        bool,
-        typer.Option("--upload", help="Put images into the upload store, for workers elsewhere."),
-    ] = False,
-    max_waiting: Annotated[
-        int | None,
-        typer.Option(min=1, help="Pause while so many jobs wait; else LABELMILL_MAX_WAITING."),
-    ] = None,
-    rejects: Annotated[
-        Path | None,
-        typer.Option(help="List all rows that are not sent here, as .csv or JSON lines."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read everything, show what it is, send nothing.")
-    ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until every job has its row.")] = False,
-    progress: Annotated[
-        ViewKind,
-        typer.Option(help="auto is a bar on a terminal, and a line now and then elsewhere."),
-    ] = ViewKind.AUTO,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="At the end one JSON object, not the run's id.")
-    ] = False,
+    model: _Model = None,
+    sources: _Sources = None,
+    text: _Text = None,
+    image: _Image = None,
+    text_column: _TextColumn = None,
+    image_column: _ImageColumn = None,
+    id_column: _IdColumn = None,
+    form: _Form = None,
+    delimiter: _Delimiter = None,
+    encoding: _Encoding = None,
+    split: _Split = None,
+    top_k: _TopK = None,
+    run: _Run = None,
+    resume: _Resume = False,
+    accept_changes: _AcceptChanges = False,
+    inline: _Inline = False,
+    upload: _Upload = False,
+    max_waiting: _MaxWaiting = None,
+    rejects: _Rejects = None,
+    dry_run: _DryRun = False,
+    wait: _Wait = False,
+    progress: _Progress = ViewKind.AUTO,
+    as_json: _AsJson = False,
 ) -> None:
     """Submit one job, or many from files, folders and streams of any size.
 
@@ -140,16 +165,12 @@ def submit(
     """
     if inline and upload:
         raise ConfigurationError("give one of --inline and --upload")
-    one = text is not None or image is not None
     if resume and model is not None and not sources and run is None:
         model, run = None, model  # the one argument is the run
+    one = text is not None or image is not None
     if one or not (resume and run):
-        if model is None:
-            raise ConfigurationError("Missing argument MODEL; see --help")
-        if sum(given is not None for given in (sources or None, text, image)) != 1:
-            raise ConfigurationError("after MODEL, give one of SOURCE, --text and --image")
-    if one:
-        assert model is not None  # noqa: S101 - checked above
+        _check_what(model, sources, text, image)
+    if one and model is not None:
         _check_one(model, text, image, is_path=not (inline or upload))
         warn_unserved(model, lambda why: _stderr.print(f"[yellow]{escape(why)}[/]"))
         submit_one(
@@ -158,18 +179,10 @@ def submit(
         )  # fmt: skip
         return
     takes = kind_taken(model) if model is not None else None
-    plan = None
-    if sources:
-        plan = Plan(
-            sources=tuple(absolute(each) for each in expand(sources)),
-            form=Format(form, delimiter, encoding, split),
-            inline=inline,
-            upload=upload,
-            top_k=top_k,
-        )
-    wanted = SubmitOptions(
+    form_options = Format(form, delimiter, encoding, split)
+    options = SubmitOptions(
         model=model,
-        plan=plan,
+        plan=_plan(sources, form_options, inline=inline, upload=upload, top_k=top_k),
         columns=ColumnOptions(text=text_column, image=image_column, id=id_column, takes=takes),
         run=run,
         resume=resume,
@@ -179,26 +192,62 @@ def submit(
         wait=wait,
         as_json=as_json,
     )
+    submission = SubmitRun(options, view_of(progress), print_line)
+    if dry_run:
+        _preview(submission, as_json=as_json)
+    else:
+        _submit(submission, wait=wait)
+
+
+def _check_what(
+    model: str | None, sources: list[str] | None, text: str | None, image: Path | None
+) -> None:
+    if model is None:
+        raise ConfigurationError("Missing argument MODEL; see --help")
+    if sum(given is not None for given in (sources or None, text, image)) != 1:
+        raise ConfigurationError("after MODEL, give one of SOURCE, --text and --image")
+
+
+def _plan(
+    sources: list[str] | None, form: Format, *, inline: bool, upload: bool, top_k: int | None
+) -> Plan | None:
+    if not sources:
+        return None
+    names = tuple(absolute(each) for each in expand(sources))
+    return Plan(sources=names, form=form, inline=inline, upload=upload, top_k=top_k)
+
+
+def _preview(submission: SubmitRun, *, as_json: bool) -> None:
+    _end_by_interrupt()
+    seen = submission.preview()
+    if as_json:
+        print_json(seen.as_json())
+    else:
+        _show_preview(seen, Console())
+
+
+def _submit(submission: SubmitRun, *, wait: bool) -> None:
+    """Submit all of it, and end as it ended.
+
+    Raises:
+        typer.Exit: it was interrupted, rows were rejected, or awaited jobs have failed.
+    """
+    _end_by_interrupt()
+    try:
+        submission.run()
+    except KeyboardInterrupt:
+        submission.interrupted()
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if wait and submission.progress.failed:
+        raise typer.Exit(EXIT_FAILURE)
+    if submission.progress.rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+def _end_by_interrupt() -> None:
     # However it is ended, it says how to go on.
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt_once)
-    submit_run = SubmitRun(wanted, view_of(progress), print_line)
-    if dry_run:
-        seen = submit_run.preview()
-        if as_json:
-            print_json(seen.as_json())
-        else:
-            _show_preview(seen, Console())
-        return
-    try:
-        submit_run.run()
-    except KeyboardInterrupt:
-        submit_run.interrupted()
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    if wait and submit_run.progress.failed:
-        raise typer.Exit(EXIT_FAILURE)
-    if submit_run.progress.rejected:
-        raise typer.Exit(EXIT_REJECTED)
 
 
 def _show_preview(seen: Preview, console: Console) -> None:

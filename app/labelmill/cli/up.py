@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -24,23 +24,29 @@ _NO_GATEWAY = "pip install 'labelmill[gateway]'"
 _stderr = Console(stderr=True)
 
 
+_Models: TypeAlias = Annotated[
+    str, typer.Option(help="The models to serve, separated by commas; by default all.")
+]
+_Workers: TypeAlias = Annotated[int, typer.Option(min=1, help="How many workers.")]
+_ImageRoot: TypeAlias = Annotated[
+    Path, typer.Option(help="The folder under which images may lie.", file_okay=False)
+]
+_Port: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65535,
+        help="The gateway's port; by default 8765, or another if that is taken.",
+        show_default=False,
+    ),
+]
+
+
 def up(
-    models: Annotated[
-        str, typer.Option(help="The models to serve, separated by commas; by default all.")
-    ] = "",
-    workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
-    image_root: Annotated[
-        Path, typer.Option(help="The folder under which images may lie.", file_okay=False)
-    ] = Path(),
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65535,
-            help="The gateway's port; by default 8765, or another if that is taken.",
-            show_default=False,
-        ),
-    ] = None,
+    models: _Models = "",
+    workers: _Workers = 1,
+    image_root: _ImageRoot = Path(),
+    port: _Port = None,
 ) -> None:
     """Run Redis, a SQLite database, a worker, the reconciler and the gateway until Ctrl-C.
 

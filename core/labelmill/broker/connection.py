@@ -1,24 +1,67 @@
-"""The connection to Redis: how long it waits, and its failures as errors of Labelmill."""
+"""The connections to Redis: how long they wait, and their failures as errors of Labelmill."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.retry import Retry
 
 from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 
-_ANSWER_SECONDS = 5
+ANSWER_SECONDS = 5.0
+"""A Redis that is silent for longer is taken to be away."""
 
 
-def open_broker(url: str) -> redis.Redis:
-    """A client of Redis that gives up after five seconds without an answer.
+def open_broker(
+    url: str,
+    *,
+    answer_seconds: float = ANSWER_SECONDS,
+    block_seconds: float = 0.0,
+    tries_again: bool = True,
+) -> redis.Redis:
+    """A client of Redis; see :func:`connection_pool`."""
+    return redis.Redis.from_pool(
+        connection_pool(
+            url,
+            answer_seconds=answer_seconds,
+            block_seconds=block_seconds,
+            tries_again=tries_again,
+        )
+    )
+
+
+def connection_pool(
+    url: str,
+    *,
+    answer_seconds: float = ANSWER_SECONDS,
+    block_seconds: float = 0.0,
+    tries_again: bool = True,
+    most: int | None = None,
+) -> redis.ConnectionPool:
+    """Connections to Redis: the one place that says how long they wait.
+
+    Parameters:
+        answer_seconds: after which a Redis that is silent, or cannot be reached, is away.
+        block_seconds: for which commands may block beyond that.
+        tries_again: whether a command whose connection broke is sent once more by redis-py. Not
+            where it may have been done: then only the caller knows whether to send it again.
+        most: connections at the same moment; who wants another one waits.
 
     Raises:
         ConfigurationError: it is no URL of a Redis.
     """
-    return redis.Redis.from_url(
-        checked_url(url), socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": answer_seconds + block_seconds,
+        "socket_connect_timeout": answer_seconds,
+    }
+    if not tries_again:
+        options["retry"] = Retry(NoBackoff(), 0)
+    if most is None:
+        return redis.ConnectionPool.from_url(checked_url(url), **options)
+    return redis.BlockingConnectionPool.from_url(checked_url(url), max_connections=most, **options)
 
 
 def checked_url(url: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from labelmill.broker.connection import broker_errors, checked_url
+from labelmill.broker.connection import broker_errors, open_broker
 from labelmill.broker.events import STREAM, JobFinished
 from labelmill.broker.stream import entries_of
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Entry = tuple[str, list[JobFinished]]
 
-_ANSWER_SECONDS = 5
+_LONGEST_BLOCK_SECONDS = 5.0
 _ENTRIES_A_TAKE = 16
 _ABANDONED_MS = 60_000  # an entry that nobody has touched for so long: its reader has ended
 _FORGOTTEN_MS = 3_600_000
@@ -40,11 +40,7 @@ class ConsumerGroup:
     """
 
     def __init__(self, broker_url: str, name: str) -> None:
-        self._broker = redis.Redis.from_url(
-            checked_url(broker_url),
-            socket_timeout=2 * _ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-        )
+        self._broker = open_broker(broker_url, block_seconds=_LONGEST_BLOCK_SECONDS)
         self._name = name
         self._reader = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
@@ -66,7 +62,7 @@ class ConsumerGroup:
         """The oldest entries that a reader left, else the next new ones; none if none came.
 
         Parameters:
-            block_ms: how long to wait for one, in milliseconds, more than 0.
+            block_ms: how long to wait for one, in milliseconds, more than 0, at most 5 s.
         """
         with broker_errors():
             try:

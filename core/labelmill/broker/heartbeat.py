@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TypedDict
 
 import redis
+from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
 
 from labelmill.broker.connection import broker_errors
 

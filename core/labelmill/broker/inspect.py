@@ -1,16 +1,18 @@
-"""Inspection: what Redis knows of the jobs of one queue."""
+"""Inspection: how many jobs of a queue are where, and what Redis knows of each."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypedDict
 
 import redis
 
 from labelmill.broker.connection import broker_errors
-from labelmill.broker.queues import QueueKeys
+from labelmill.broker.queues import PRIORITY_STEPS, QueueKeys
 
 _SCRIPT = Path(__file__).with_name("inspect.lua")
 
@@ -42,8 +44,17 @@ class QueueSnapshot:
         return since - grace if since is not None else None
 
 
+class QueueDepth(TypedDict):
+    """How many jobs of a queue are where."""
+
+    waiting: int
+    leased: int
+    delayed: int
+    dead: int
+
+
 class QueueInspector:
-    """Looks where jobs are.
+    """Looks where jobs are; whoever shows or scales by what waits asks it.
 
     Parameters:
         broker: a client with ``decode_responses`` off.
@@ -62,6 +73,31 @@ class QueueInspector:
         with broker_errors():
             seconds, microseconds = self._broker.time()
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+
+    def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
+        """Count the jobs of each queue in one round trip.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        names = list(queues)
+        with broker_errors(), self._broker.pipeline(transaction=False) as pipe:
+            for keys in map(QueueKeys, names):
+                for each in keys.lists:
+                    pipe.llen(each)
+                pipe.zcard(keys.deadlines)
+                pipe.zcard(keys.delayed)
+                pipe.llen(keys.dead)
+            replies = iter(pipe.execute())
+        return {
+            name: QueueDepth(
+                waiting=sum(next(replies) for _ in PRIORITY_STEPS),
+                leased=next(replies),
+                delayed=next(replies),
+                dead=next(replies),
+            )
+            for name in names
+        }
 
     def snapshot(self, queue: str, *, leased: bool) -> QueueSnapshot:
         """Where the jobs of a queue are now.

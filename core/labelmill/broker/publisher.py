@@ -10,16 +10,13 @@ from operator import attrgetter
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from labelmill.broker import message
-from labelmill.broker.connection import checked_url
+from labelmill.broker.connection import connection_pool
 from labelmill.broker.queues import QueueKeys
 from labelmill.core.errors import BrokerUnavailable
 from labelmill.core.job import SubmittedJob
 
-_TIMEOUT_SECONDS = 5  # a producer is told soon that Redis is away
 _CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
 _COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it ends in the middle
 
@@ -47,14 +44,7 @@ class Publisher:
 
     def __init__(self, broker_url: str) -> None:
         self._broker = redis.Redis.from_pool(
-            redis.BlockingConnectionPool.from_url(
-                checked_url(broker_url),
-                max_connections=_CONNECTIONS,
-                socket_timeout=_TIMEOUT_SECONDS,
-                socket_connect_timeout=_TIMEOUT_SECONDS,
-                # What was sent may have been done: only the caller knows whether to send it again.
-                retry=Retry(NoBackoff(), 0),
-            )
+            connection_pool(broker_url, most=_CONNECTIONS, tries_again=False)
         )
 
     def publish(self, jobs: Sequence[SubmittedJob], note: CheckpointHash | None = None) -> None:

@@ -9,11 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TypedDict
-
-import redis
-
-from labelmill.broker.connection import broker_errors
 
 #: kombu's defaults (``priority_steps``, ``sep``); the first step is the most urgent.
 PRIORITY_STEPS = (0, 3, 6, 9)
@@ -65,37 +60,3 @@ class QueueKeys:
     def dead(self) -> str:
         """List: the dead letters, the newest on the left."""
         return f"labelmill:{self.queue}:dead"
-
-
-class QueueDepth(TypedDict):
-    """How many jobs of a queue are where."""
-
-    waiting: int
-    leased: int
-    delayed: int
-    dead: int
-
-
-def queue_depths(broker: redis.Redis, queues: list[str]) -> dict[str, QueueDepth]:
-    """Count the jobs of each queue in one round trip.
-
-    Raises:
-        BrokerUnavailable: Redis does not answer.
-    """
-    with broker_errors(), broker.pipeline(transaction=False) as pipe:
-        for keys in map(QueueKeys, queues):
-            for name in keys.lists:
-                pipe.llen(name)
-            pipe.zcard(keys.deadlines)
-            pipe.zcard(keys.delayed)
-            pipe.llen(keys.dead)
-        replies = iter(pipe.execute())
-    return {
-        queue: QueueDepth(
-            waiting=sum(next(replies) for _ in PRIORITY_STEPS),
-            leased=next(replies),
-            delayed=next(replies),
-            dead=next(replies),
-        )
-        for queue in queues
-    }

@@ -5,9 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-import redis
-
-from labelmill.broker.connection import broker_errors, checked_url
+from labelmill.broker.connection import broker_errors, open_broker
 from labelmill.broker.events import FIELD, STREAM, JobFinished, decode
 
 _ANSWER_SECONDS = 5
@@ -29,11 +27,7 @@ class EventStream:
     """
 
     def __init__(self, broker_url: str) -> None:
-        self._broker = redis.Redis.from_url(
-            checked_url(broker_url),
-            socket_timeout=_LONGEST_BLOCK_MS / 1000 + _ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-        )
+        self._broker = open_broker(broker_url, block_seconds=_LONGEST_BLOCK_MS / 1000)
 
     def newest(self) -> str:
         """The id of the newest entry, to begin with what comes after it.

@@ -48,6 +48,47 @@ class ErrorCode(StrEnum):
     REVOKED = "revoked"
     POISONED = "poisoned"
 
+    @property
+    def advice(self) -> str:
+        """What to do about it: one sentence or two, for the page, reports and the docs."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    ErrorCode.INVALID_MESSAGE: "Send it with Celery's JSON serializer, uncompressed.",
+    ErrorCode.UNKNOWN_TASK: "Another task's message lies in this model's queue: send it to a queue"
+    " of its own.",
+    ErrorCode.INVALID_JOB: "An argument is missing, unknown or of the wrong type: correct it and"
+    " send it anew.",
+    ErrorCode.UNSUPPORTED_VERSION: "Client and worker are of different versions: upgrade the older"
+    " one.",
+    ErrorCode.WRONG_INPUT_KIND: "A text went to an image model, or the reverse: choose the right"
+    " model.",
+    ErrorCode.TEXT_TOO_LARGE: "A text may have 256 KiB of UTF-8: split it.",
+    ErrorCode.IMAGE_TOO_LARGE: "Scale the image down or crop it, or raise"
+    " LABELMILL_MAX_IMAGE_BYTES or LABELMILL_MAX_IMAGE_PIXELS.",
+    ErrorCode.IMAGE_UNREADABLE: "Open the file yourself: it may be damaged. JPEG and PNG are read"
+    " by all models.",
+    ErrorCode.IMAGE_FORBIDDEN: "Workers may not read from there: upload the image, or allow it with"
+    " LABELMILL_IMAGE_ROOT, LABELMILL_IMAGE_SCHEMES or LABELMILL_IMAGE_HOSTS.",
+    ErrorCode.IMAGE_NOT_FOUND: "There is no such file or object any more: check its address, or"
+    " upload it.",
+    ErrorCode.IMAGE_UNAVAILABLE: "The image's host did not answer, or only with an error of its"
+    " own: submit the job again later.",
+    ErrorCode.NON_FINITE: 'The model gave a score that is no number: try dtype = "float32".',
+    ErrorCode.MODEL_FAILED: "The model raised for this job alone: the worker's log says where.",
+    ErrorCode.OUT_OF_MEMORY: "The device has too little memory for this job alone: use a larger"
+    " device.",
+    ErrorCode.UNSTORABLE: "The database refused this job's labels or scores: the worker's log says"
+    " why.",
+    ErrorCode.EXPIRED: "Its time had passed before a worker was free: add workers, or allow more"
+    " time.",
+    ErrorCode.REVOKED: "It was revoked before it was started: send it again if it is wanted after"
+    " all.",
+    ErrorCode.POISONED: "Its worker died each time it was in hand. It is kept among the dead"
+    " letters: look at it (labelmill dead show), and replay it once the cause is mended.",
+}
+
 
 class LabelmillError(Exception):
     """Base of every error that Labelmill raises on purpose."""

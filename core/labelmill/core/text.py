@@ -22,6 +22,8 @@ def storable_text(text: str) -> str:
 
 def encodable_text(text: str) -> str:
     """The text with pairs of surrogates joined to their character, and U+FFFD for lone ones."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import redis
 
 from labelmill.broker.heartbeat import heartbeats
-from labelmill.broker.queues import queue_depths
+from labelmill.broker.inspect import QueueInspector
 from labelmill.bulk.patience import Patience
 from labelmill.bulk.progress import Rate
 
@@ -25,6 +25,7 @@ class Backpressure:
 
     def __init__(self, broker: redis.Redis, queue: str, bound: int) -> None:
         self._broker = broker
+        self._inspector = QueueInspector(broker)
         self._queue = queue
         self._bound = bound
 
@@ -56,7 +57,7 @@ class Backpressure:
         tell(None)
 
     def _waiting(self) -> int:
-        return queue_depths(self._broker, [self._queue])[self._queue]["waiting"]
+        return self._inspector.depths([self._queue])[self._queue]["waiting"]
 
     def _served(self) -> bool:
         return any(self._queue in beat["models"] for beat in heartbeats(self._broker))

@@ -6,19 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
-
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable
+from labelmill.core.retry import RetryPolicy
 
 _Answer = TypeVar("_Answer")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds
+_FIRST_PAUSE_SECONDS = 0.25
 
 #: How long Redis or the database may be away in the middle of a submission.
 PATIENCE_SECONDS = 120.0
@@ -43,20 +36,21 @@ class Patience:
             BrokerUnavailable: Redis was away for too long.
             DatabaseUnavailable: the database was; likewise.
         """
-        attempts = Retrying(
-            retry=retry_if_exception_type((BrokerUnavailable, DatabaseUnavailable)),
-            wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
-            stop=stop_after_delay(self.seconds),
-            before_sleep=self._say,
-            reraise=True,
-        )
-        answer = attempts(ask)
-        if attempts.statistics["attempt_number"] > 1:
+        waited = False
+
+        def say(error: BaseException, _attempt: int, passed: float) -> None:
+            nonlocal waited
+            waited = True
+            what = "Redis" if isinstance(error, BrokerUnavailable) else "the database"
+            left = max(0.0, self.seconds - passed)
+            self.tell(f"{what} does not answer; trying for {left:.0f} s more")
+
+        answer = RetryPolicy(
+            errors=(BrokerUnavailable, DatabaseUnavailable),
+            first_pause=_FIRST_PAUSE_SECONDS,
+            seconds=self.seconds,
+            on_wait=say,
+        ).call(ask)
+        if waited:
             self.tell(None)
         return answer
-
-    def _say(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        what = "Redis" if isinstance(error, BrokerUnavailable) else "the database"
-        left = max(0.0, self.seconds - (state.seconds_since_start or 0.0))
-        self.tell(f"{what} does not answer; trying for {left:.0f} s more")

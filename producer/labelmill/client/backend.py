@@ -12,10 +12,8 @@ It only reads: the workers write the rows, and a row never changes.
 from __future__ import annotations
 
 import atexit
-import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,24 +22,23 @@ from celery.backends.base import BaseBackend
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy.engine import make_url
 
+from labelmill.core.backoff import polls
 from labelmill.core.errors import ConfigurationError, ErrorCode, JobError
 from labelmill.core.result import Result
 from labelmill.core.settings import DatabaseSettings
 from labelmill.core.states import Status
 from labelmill.db.database import Database
 
-_FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.25
-_IDS_A_LOOK = 1000
 
 # Celery makes a backend for each thread; they share a database in each process.
-_stores: dict[tuple[int, str], Database] = {}
-_stores_lock = threading.Lock()
+_databases: dict[tuple[int, str], Database] = {}
+_databases_lock = threading.Lock()
 
 
 @atexit.register
-def _close_stores() -> None:
-    for (process, _), database in _stores.items():
+def _close_databases() -> None:
+    for (process, _), database in _databases.items():
         if process == os.getpid():
             database.close()
 
@@ -95,20 +92,20 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             celery.exceptions.TimeoutError: some have no row in time; those that have are given.
         """
         missing = list(dict.fromkeys(map(str, task_ids)))
-        pauses = _pauses(timeout, interval)
-        for _ in itertools.count() if max_iterations is None else range(max_iterations):
-            found = self._look(missing)
+        looks = polls(timeout, min(interval, _LONGEST_PAUSE_SECONDS))
+        for number, _ in enumerate(looks, 1):
+            found = self._database.results.get_many(missing)
             missing = [each for each in missing if each not in found]
             for job_id, row in found.items():
                 meta = _meta(row)
                 if on_message is not None:
                     on_message(meta)
                 yield job_id, meta
-            if not missing:
+            if not missing or number == max_iterations:
                 return
             if on_interval is not None:
                 on_interval()
-            time.sleep(next(pauses))
+        raise CeleryTimeoutError("no result within the time given; the job goes on")
 
     def wait_for(
         self,
@@ -145,20 +142,14 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
     def _save_group(self, group_id: str, result: Any) -> None:
         self.store_result(group_id)
 
-    def _look(self, ids: list[str]) -> dict[str, Result]:
-        found: dict[str, Result] = {}
-        for start in range(0, len(ids), _IDS_A_LOOK):
-            found |= self._database.results.get_many(ids[start : start + _IDS_A_LOOK])
-        return found
-
     @property
-    def _store(self) -> Database:
+    def _database(self) -> Database:
         # By process: connections must not be shared with a child.
         key = (os.getpid(), self._database_url)
-        with _stores_lock:
-            if key not in _stores:
-                _stores[key] = Database.open(self._database_url)
-            return _stores[key]
+        with _databases_lock:
+            if key not in _databases:
+                _databases[key] = Database.open(self._database_url)
+            return _databases[key]
 
 
 def _meta(row: Result) -> dict[str, Any]:
@@ -194,20 +185,3 @@ def _code(row: Result) -> ErrorCode:
         return ErrorCode(row.error_code or "")
     except ValueError:  # of a later version
         return ErrorCode.MODEL_FAILED
-
-
-def _pauses(timeout: float | None, interval: float) -> Iterator[float]:
-    """How long to wait before each next look, in seconds: short at first.
-
-    Raises:
-        celery.exceptions.TimeoutError: the time is up.
-    """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise CeleryTimeoutError("no result within the time given; the job goes on")
-        longest = min(interval, _LONGEST_PAUSE_SECONDS)
-        yield min(pause, longest) if left is None else min(pause, longest, left)
-        pause *= 1.5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import itertools
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from labelmill.core.backoff import polls
 from labelmill.core.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
 from labelmill.core.ids import new_id
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob, check_id, job_kwargs, parse_job
@@ -300,18 +300,13 @@ class Client:
             WaitTimeout: there was none in time; the job goes on.
             DatabaseUnavailable: the database is away.
         """
-        deadline = time.monotonic() + timeout
-        pause = 0.005
-        while (result := self._database.results.get(job_id)) is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(
-                    f"no result for {job_id} after {timeout:g} s; it may still come: is a worker "
-                    "running? (labelmill status)"
-                )
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.25)
-        return result
+        for _ in polls(timeout):
+            if (result := self._database.results.get(job_id)) is not None:
+                return result
+        raise WaitTimeout(
+            f"no result for {job_id} after {timeout:g} s; it may still come: is a worker "
+            "running? (labelmill status)"
+        )
 
     def progress(self, run: str) -> RunProgress | None:
         """How far a run is; None if there is none of that id.

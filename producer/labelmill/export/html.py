@@ -10,13 +10,12 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import IO
 
-from labelmill.core.errors import ConfigurationError
+from labelmill.core.errors import ConfigurationError, ErrorCode
 from labelmill.core.run import Run
 from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
 from labelmill.db.records import Record
 from labelmill.db.runs import Runs
-from labelmill.export.advice import ADVICE
 from labelmill.export.charts import Histogram, histogram
 from labelmill.export.digest import SCORE_BINS, Digest, digest
 from labelmill.export.pictures import Pictures
@@ -66,7 +65,7 @@ def write_html(
             {
                 "code": code,
                 "count": f"{count:,}",
-                "advice": ADVICE.get(code, "see the reference of errors"),
+                "advice": _advice(code),
                 "samples": samples.of(total.failures[code].ids),
             }
             for code, count in total.errors.most_common()
@@ -215,6 +214,13 @@ def _throughput(runs: Runs, run: Run | None) -> Histogram | None:
         first=_moment(found.buckets[0].at),
         last=_moment(found.buckets[-1].at),
     )
+
+
+def _advice(code: str) -> str:
+    try:
+        return ErrorCode(code).advice
+    except ValueError:  # of a later version
+        return "See the reference of errors."
 
 
 def _described(wanted: ResultFilter) -> str:

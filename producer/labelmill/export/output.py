@@ -21,7 +21,7 @@ class ExportFailed(LabelmillError):
     """An export that could not be written; what was there under its name is as it was."""
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """What results are exported as."""
 
     CSV = "csv"
@@ -31,17 +31,17 @@ class Format(StrEnum):
 
 
 _SUFFIXES = {
-    ".csv": Format.CSV,
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".parquet": Format.PARQUET,
-    ".html": Format.HTML,
-    ".htm": Format.HTML,
+    ".csv": OutputFormat.CSV,
+    ".jsonl": OutputFormat.JSONL,
+    ".ndjson": OutputFormat.JSONL,
+    ".parquet": OutputFormat.PARQUET,
+    ".html": OutputFormat.HTML,
+    ".htm": OutputFormat.HTML,
 }
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
-def format_of(name: str) -> Format:
+def format_of(name: str) -> OutputFormat:
     """What a file of that name, or at that URL, is to be.
 
     Raises:
@@ -55,7 +55,7 @@ def format_of(name: str) -> Format:
             f"{path.name} does not say what it is to be: end it with .csv, .jsonl, .parquet or"
             " .html (and .gz or .zst, if you like), or give --format"
         )
-    if compressed and chosen is Format.PARQUET:
+    if compressed and chosen is OutputFormat.PARQUET:
         raise ConfigurationError("Parquet is compressed in itself: leave out the last suffix")
     return chosen
 

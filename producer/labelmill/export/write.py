@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import IO
 
 from labelmill.export.columns import Export
-from labelmill.export.output import Format, as_text, opened_output
+from labelmill.export.output import OutputFormat, as_text, opened_output
 from labelmill.export.textual import write_csv, write_jsonl
 
 
 def write_rows(
-    export: Export, wanted: Format, output: str | None, *, spreadsheet: bool = False
+    export: Export, wanted: OutputFormat, output: str | None, *, spreadsheet: bool = False
 ) -> int:
     """Write rows to a file, or to standard output where ``output`` is None; returns how many.
 
@@ -25,12 +25,12 @@ def write_rows(
         return _write(export, wanted, file, spreadsheet=spreadsheet)
 
 
-def _write(export: Export, wanted: Format, file: IO[bytes], *, spreadsheet: bool) -> int:
-    if wanted is Format.PARQUET:
+def _write(export: Export, wanted: OutputFormat, file: IO[bytes], *, spreadsheet: bool) -> int:
+    if wanted is OutputFormat.PARQUET:
         from labelmill.export.parquet import write_parquet
 
         return write_parquet(export, file)
     with as_text(file) as text:
-        if wanted is Format.JSONL:
+        if wanted is OutputFormat.JSONL:
             return write_jsonl(export, text)
         return write_csv(export, text, spreadsheet=spreadsheet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,10 +10,11 @@ from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from labelmill.core.errors import ErrorCode
 from labelmill.gateway import openapi, problems
 from labelmill.gateway.api import dead, events, jobs, models, probes, results, runs, submit
 from labelmill.gateway.headers import SecurityHeaders
@@ -68,9 +70,28 @@ def create_app(settings: GatewaySettings, *, is_open: bool) -> Gateway:
     return app
 
 
+def advice_module() -> str:
+    """What the page says of each error code: a module of JavaScript, made of :class:`ErrorCode`."""
+    advice = json.dumps({code.value: code.advice for code in ErrorCode}, indent=2)
+    return f"""const ADVICE = {advice};
+
+/** What to do about an error code; for codes of later versions, where to look. */
+export function adviceFor(code) {{
+  return ADVICE[code] ?? "The worker's log says more.";
+}}
+
+/** All error codes, for the filter. */
+export const ERROR_CODES = Object.keys(ADVICE);
+"""
+
+
 def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     def index() -> FileResponse:
         return FileResponse(str(_PAGE / "index.html"))
+
+    @app.get("/page/advice.js", include_in_schema=False)
+    def advice() -> Response:
+        return Response(advice_module(), media_type="text/javascript")
 
     app.mount("/page", StaticFiles(directory=str(_PAGE)))

@@ -28,7 +28,7 @@ def run_url(run: str) -> str:
     return f"/v1/runs/{quote(run, safe='')}"
 
 
-class Jobs:
+class JobFinder:
     """Looks jobs up.
 
     Every method:

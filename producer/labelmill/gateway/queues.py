@@ -9,8 +9,7 @@ from typing import NamedTuple
 import redis
 
 from labelmill.broker.heartbeat import Heartbeat, heartbeats
-from labelmill.broker.inspect import QueueInspector
-from labelmill.broker.queues import QueueDepth, queue_depths
+from labelmill.broker.inspect import QueueDepth, QueueInspector
 from labelmill.core.catalog import Catalog
 from labelmill.gateway.cache import Cached
 from labelmill.gateway.executors import Executor
@@ -93,7 +92,7 @@ class Queues:
         return await self._leased.setdefault(queue, Cached(look, _FRESH_SECONDS)).get()
 
     async def _count(self) -> dict[str, QueueDepth]:
-        depths = await self._executor.run(queue_depths, self._broker, list(self._catalog()))
+        depths = await self._executor.run(self._inspector.depths, list(self._catalog()))
         self._taken.clear()
         return depths
 
@@ -101,7 +100,7 @@ class Queues:
         return await self._executor.run(self._look_now, list(self._catalog()))
 
     def _look_now(self, names: list[str]) -> QueueOverview:
-        depths = queue_depths(self._broker, names)
+        depths = self._inspector.depths(names)
         oldest = {name: self._oldest(name) for name in names if depths[name]["waiting"]}
         return QueueOverview(depths, heartbeats(self._broker), oldest)
 

@@ -10,7 +10,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from labelmill.broker.connection import broker_errors
+from labelmill.broker.connection import broker_errors, connection_pool
 from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.problems import try_again
@@ -31,11 +31,8 @@ class RateLimiter:
         self._in_redis = settings.rate_limit_storage == "redis"
         storage: Storage
         if self._in_redis:
-            storage = RedisStorage(
-                settings.broker_url,
-                socket_timeout=settings.answer_seconds,
-                socket_connect_timeout=settings.answer_seconds,
-            )
+            pool = connection_pool(settings.broker_url, answer_seconds=settings.answer_seconds)
+            storage = RedisStorage(settings.broker_url, connection_pool=pool)
         else:
             storage = MemoryStorage()
         self._limiter = SlidingWindowCounterRateLimiter(storage)

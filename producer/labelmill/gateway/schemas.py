@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 import labelmill.db.summary
+from labelmill.broker.heartbeat import Heartbeat
 from labelmill.core.tasks import InputKind
 
 _ID = "019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11"
@@ -159,7 +160,7 @@ class JobOut(BaseModel):
     error: Fault | None
 
 
-class Results(BaseModel):
+class ResultsOut(BaseModel):
     """A page of jobs that have their rows, the newest first."""
 
     results: list[JobOut]
@@ -265,28 +266,13 @@ class ModelsOut(BaseModel):
     models: list[Model]
 
 
-class Worker(BaseModel):
-    """What a living worker says of itself."""
-
-    worker: str
-    pid: int
-    models: list[str]
-    devices: list[str]
-    started_at: str
-    groups: int
-    jobs: int
-    failed: int
-    in_flight: int
-    waiting_for: str | None
-
-
 class Health(BaseModel):
     """How all of it is; null where it cannot be known now."""
 
     redis: Literal["ok", "away"]
     database: Literal["ok", "away"]
     queues: list[Model]
-    workers: list[Worker] | None
+    workers: list[Heartbeat] | None
     failures: list[ErrorCount] | None = Field(description="Of the last 24 hours.")
     dead: int | None
 

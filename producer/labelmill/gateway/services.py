@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, fields
 from typing import Annotated, cast
 
 import redis
 from fastapi import Depends, Request
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from labelmill.broker.connection import checked_url
+from labelmill.broker.connection import open_broker
 from labelmill.broker.stream import EventStream
 from labelmill.client import Client
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
@@ -21,7 +19,7 @@ from labelmill.db.database import Database
 from labelmill.gateway.auth import Authenticator
 from labelmill.gateway.cache import Cached
 from labelmill.gateway.executors import Executor
-from labelmill.gateway.jobs import Jobs
+from labelmill.gateway.jobs import JobFinder
 from labelmill.gateway.models import Models
 from labelmill.gateway.queues import Queues
 from labelmill.gateway.rate_limit import RateLimiter
@@ -43,6 +41,35 @@ _PENDING_JOBS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class Executors:
+    """Threads for each of the services that a gateway asks."""
+
+    redis: Executor
+    events: Executor
+    database: Executor
+    summaries: Executor
+    files: Executor
+    images: Executor
+
+    @classmethod
+    def of(cls, seconds: float) -> Executors:
+        """Those that wait so long for Redis and the database, and longer for what takes longer."""
+        return cls(
+            redis=Executor("redis", _THREADS, seconds, BrokerUnavailable),
+            events=Executor("events", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable),
+            database=Executor("database", _THREADS, seconds, DatabaseUnavailable),
+            summaries=Executor("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable),
+            files=Executor("files", _THREADS, 6 * seconds, UploadStoreUnavailable),
+            images=Executor("images", _DECODERS, 6 * seconds, UploadStoreUnavailable),
+        )
+
+    def close(self) -> None:
+        """Start no more calls."""
+        for field in fields(self):
+            getattr(self, field.name).close()
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """What the requests share."""
 
@@ -55,12 +82,9 @@ class Services:
     database: Database
     dead: DeadLetters
     uploads: UploadStore
-    redis_executor: Executor
-    database_executor: Executor
-    file_executor: Executor
-    image_executor: Executor
+    executors: Executors
     queues: Queues
-    jobs: Jobs
+    jobs: JobFinder
     write_batcher: WriteBatcher
     watcher: Watcher
     summaries: Summaries
@@ -80,34 +104,24 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     seconds = settings.answer_seconds
     models = Models(settings.models_file)
     uploads = UploadStore.open(settings.upload_store)
-    redis_executor = Executor("redis", _THREADS, seconds, BrokerUnavailable)
-    database_executor = Executor("database", _THREADS, seconds, DatabaseUnavailable)
-    listening = Executor("announcements", _LISTENERS, _LISTEN_SECONDS, BrokerUnavailable)
-    counting = Executor("summaries", _COUNTERS, _COUNT_SECONDS, DatabaseUnavailable)
-    file_executor = Executor("files", _THREADS, 6 * seconds, UploadStoreUnavailable)
-    image_executor = Executor("images", _DECODERS, 6 * seconds, UploadStoreUnavailable)
-    broker = redis.Redis.from_url(
-        checked_url(settings.broker_url),
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        retry=Retry(NoBackoff(), 0),
-    )
-    queues = Queues(broker, redis_executor, models.catalog, settings.max_waiting)
-    rates = RateLimiter(settings, redis_executor)
+    executors = Executors.of(seconds)
+    broker = open_broker(settings.broker_url, answer_seconds=seconds, tries_again=False)
+    queues = Queues(broker, executors.redis, models.catalog, settings.max_waiting)
     with (
+        closing(executors),
         broker,
-        EventStream(settings.broker_url) as announcements,
+        EventStream(settings.broker_url) as events,
         Database.open(settings.database_url) as database,
         Client(settings.broker_url, settings.database_url) as client,
     ):
-        jobs = Jobs(database, database_executor, queues)
+        jobs = JobFinder(database, executors.database, queues)
         write_batcher = WriteBatcher(client, database, seconds, _PENDING_JOBS)
         watcher = Watcher(
-            announcements,
-            listening,
+            events,
+            executors.events,
             jobs,
             database.results,
-            database_executor,
+            executors.database,
             settings.max_event_streams,
         )
         watcher.start()
@@ -116,38 +130,26 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 settings=settings,
                 is_open=is_open,
                 models=models,
-                authenticator=Authenticator(database.tokens, database_executor),
-                rates=rates,
+                authenticator=Authenticator(database.tokens, executors.database),
+                rates=RateLimiter(settings, executors.redis),
                 broker=broker,
                 database=database,
                 dead=DeadLetters(broker, database),
                 uploads=uploads,
-                redis_executor=redis_executor,
-                database_executor=database_executor,
-                file_executor=file_executor,
-                image_executor=image_executor,
+                executors=executors,
                 queues=queues,
                 jobs=jobs,
                 write_batcher=write_batcher,
                 watcher=watcher,
-                summaries=Summaries(database.results, counting, seconds),
+                summaries=Summaries(database.results, executors.summaries, seconds),
                 # The cheapest way to ask whether the database answers and has its tables.
                 newest_run=Cached(
-                    lambda: database_executor.run(database.runs.newest, 1), _FRESH_SECONDS
+                    lambda: executors.database.run(database.runs.newest, 1), _FRESH_SECONDS
                 ),
             )
         finally:
             await watcher.close()
             await write_batcher.close()
-            for threads in (
-                redis_executor,
-                database_executor,
-                listening,
-                counting,
-                file_executor,
-                image_executor,
-            ):
-                threads.close()
 
 
 def _services(request: Request) -> Services:

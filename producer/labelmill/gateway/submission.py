@@ -118,7 +118,7 @@ async def _check_repeated(
         Problem: it did.
     """
     ids = [job.id for job in jobs]
-    known = await services.database_executor.run(services.database.jobs.get_many, [*ids, *beyond])
+    known = await services.executors.database.run(services.database.jobs.get_many, [*ids, *beyond])
     if known and (set(known) != set(ids) or not all(is_same(job, known[job.id]) for job in jobs)):
         raise _conflict(derived=True)
 

@@ -51,7 +51,7 @@ async def store_upload(services: Services, upload: UploadedFiles) -> OneJob | Ma
     images = []
     for file in upload.files:
         content = await _content(file, services.settings.max_image_bytes)
-        uri = await services.file_executor.run(services.uploads.put, content)
+        uri = await services.executors.files.run(services.uploads.put, content)
         image = ImageIn(uri=uri, name=file_name(file.filename or ""))
         images.append(JobIn(image=image).model_dump(exclude_none=True))
     top_k = {"top_k": fields.pop("top_k")} if "top_k" in fields else {}

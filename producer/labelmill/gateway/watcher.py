@@ -20,7 +20,7 @@ from labelmill.core.errors import LabelmillError
 from labelmill.db.filters import ResultFilter
 from labelmill.db.results import Results
 from labelmill.gateway.executors import Executor
-from labelmill.gateway.jobs import Jobs
+from labelmill.gateway.jobs import JobFinder
 from labelmill.gateway.problems import try_again
 from labelmill.gateway.streams import Event, Stream
 
@@ -49,7 +49,7 @@ class Watcher:
         self,
         announcements: EventStream,
         listening: Executor,
-        jobs: Jobs,
+        jobs: JobFinder,
         results: Results,
         executor: Executor,
         most_streams: int,

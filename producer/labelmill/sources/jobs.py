@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from labelmill.core.errors import JobError, SourceError
 from labelmill.core.job import MAX_INLINE_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_URI_LENGTH, check_id
 from labelmill.core.json import JsonValue
+from labelmill.core.text import REFUSED
 from labelmill.media.uploads import UploadStore, is_upload
 from labelmill.sources.base import Kind, Source
 from labelmill.sources.columns import ColumnMapping
@@ -19,9 +19,6 @@ from labelmill.sources.ids import row_id
 from labelmill.sources.location import is_url, remote
 from labelmill.sources.plan import Plan
 from labelmill.sources.rows import Item, Reason, Reject, Unusable
-
-#: Lone surrogates, which stand for bytes that could not be decoded, and NUL.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class NewRow(NamedTuple):
@@ -169,7 +166,8 @@ def _sendable(uri: str) -> str:
 
 
 def _check_storable(text: str, what: str, hint: str = "") -> None:
-    found = _UNSTORABLE.search(text)
+    # A lone surrogate stands for bytes that could not be decoded.
+    found = REFUSED.search(text)
     if found is None:
         return
     if found[0] == "\x00":

@@ -12,7 +12,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeou
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-class Deadline:
+class ConnectionDeadline:
     """Cuts off the connection that is made last. To be used by one thread."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from labelmill.webhook.signature import signed_headers
 try:
     import urllib3
 
-    from labelmill.webhook.deadline import Deadline
+    from labelmill.webhook.deadline import ConnectionDeadline
 except ModuleNotFoundError as error:
     raise ConfigurationError(
         "webhooks need urllib3, which is not installed; pip install 'labelmill[webhook]'"
@@ -103,8 +103,8 @@ class Sender:
         # Redirects are not followed and no proxy of the environment is used: what is signed goes
         # where it was told to go.
         connect = min(5.0, settings.webhook_timeout)
-        self._patience = Deadline()
-        self._pool = self._patience.pool(
+        self._deadline = ConnectionDeadline()
+        self._pool = self._deadline.pool(
             urllib3.Timeout(connect=connect, read=settings.webhook_timeout)
         )
         self._attempt_seconds = connect + settings.webhook_timeout
@@ -123,7 +123,7 @@ class Sender:
         while not self._stop.is_set():
             look_around()
             attempt += 1
-            with self._patience.of(self._attempt_seconds):
+            with self._deadline.of(self._attempt_seconds):
                 answer = self._attempt(delivery)
             failure = answer.failure
             if failure is None:

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 import redis
 
+from labelmill.broker.inspect import QueueInspector
 from labelmill.broker.leases import LeaseKeeper, Leases, Taken
-from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.broker.queues import QueueKeys
 from tests.support.waiting import wait_for
 
 KEYS = QueueKeys("q")
@@ -59,7 +60,7 @@ def test_a_taken_job_is_recorded_until_acknowledged(broker: redis.Redis, leases:
     push(broker, "a")
     taken = leases.take("q", 9, claim=True)
     assert broker.hvals(KEYS.messages) == [b"a"]
-    assert queue_depths(broker, ["q"])["q"]["leased"] == 1
+    assert QueueInspector(broker).depths(["q"])["q"]["leased"] == 1
     assert leases.ack("q", taken.leases) == set()
     assert broker.keys("labelmill:q:*") == [KEYS.deliveries.encode()]
 

@@ -17,9 +17,10 @@ import redis
 from typer.testing import CliRunner
 
 from labelmill.broker import message
+from labelmill.broker.inspect import QueueInspector
 from labelmill.broker.leases import Leases
 from labelmill.broker.publisher import Publisher
-from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.broker.queues import QueueKeys
 from labelmill.cli.main import app
 from labelmill.client import NewJob
 from labelmill.core.errors import BrokerUnavailable
@@ -296,7 +297,7 @@ def test_jobs_that_redis_lost_have_one_row_each(
 
 
 def is_idle(broker: redis.Redis) -> bool:
-    depth = queue_depths(broker, ["scripted"])["scripted"]
+    depth = QueueInspector(broker).depths(["scripted"])["scripted"]
     return depth["waiting"] == depth["leased"] == 0
 
 

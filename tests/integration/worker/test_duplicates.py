@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from labelmill.broker.queues import queue_depths
+from labelmill.broker.inspect import QueueInspector
 from tests.support.rows import a_message
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
@@ -22,7 +22,7 @@ def test_a_message_delivered_five_times_to_two_workers_has_one_row(
             broker.lpush("scripted", *[raw] * 5)
 
         def idle() -> bool:
-            depth = queue_depths(broker, ["scripted"])["scripted"]
+            depth = QueueInspector(broker).depths(["scripted"])["scripted"]
             return depth["waiting"] == depth["leased"] == 0
 
         wait_for(idle)

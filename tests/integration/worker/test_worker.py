@@ -12,7 +12,8 @@ import celery
 import pytest
 import redis
 
-from labelmill.broker.queues import QueueKeys, queue_depths
+from labelmill.broker.inspect import QueueInspector
+from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client, NewJob
 from labelmill.core.result import Result
 from tests.support.rows import newest_results
@@ -174,7 +175,7 @@ def test_urgent_jobs_go_first(workers: Workers, tmp_path: Path) -> None:
 
 def depth(workers: Workers, queue: str) -> dict[str, int]:
     with redis.Redis.from_url(workers.broker_url) as broker:
-        return dict(queue_depths(broker, [queue])[queue])
+        return dict(QueueInspector(broker).depths([queue])[queue])
 
 
 def test_an_eta_is_kept(workers: Workers) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from labelmill.core.errors import ConfigurationError
+from labelmill.db import connection
 from labelmill.db.connection import create_database_engine, for_writing
 
 

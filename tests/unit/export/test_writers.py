@@ -21,7 +21,7 @@ from labelmill.core.errors import ConfigurationError
 from labelmill.core.states import Status
 from labelmill.db.records import Record
 from labelmill.export.columns import RESULT_COLUMNS, Export, distinct_names, export_of
-from labelmill.export.output import ExportFailed, Format, format_of, opened_output
+from labelmill.export.output import ExportFailed, OutputFormat, format_of, opened_output
 from labelmill.export.textual import write_csv, write_jsonl
 from labelmill.export.write import write_rows
 from tests.support.rows import a_result
@@ -122,7 +122,7 @@ def test_jsonl_has_a_line_for_each_and_keeps_types() -> None:
 
 def test_parquet_has_types_and_is_read_back_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
-    assert write_rows(an_export(NASTY_RECORDS), Format.PARQUET, str(file)) == len(NASTY)
+    assert write_rows(an_export(NASTY_RECORDS), OutputFormat.PARQUET, str(file)) == len(NASTY)
     table = pq.read_table(file)
     assert table.column_names == list(RESULT_COLUMNS)
     assert table["input"].to_pylist() == NASTY
@@ -138,7 +138,7 @@ def test_parquet_has_types_and_is_read_back_as_it_was(tmp_path: Path) -> None:
 def test_parquet_of_nothing_and_of_failures_only_has_the_same_schema(tmp_path: Path) -> None:
     failure = a_record(status=Status.FAILED, label=None, score=None, scores=None)
     for name, records in {"none": [], "some": [failure]}.items():
-        write_rows(an_export(records), Format.PARQUET, str(tmp_path / name))
+        write_rows(an_export(records), OutputFormat.PARQUET, str(tmp_path / name))
     nothing, failures = (pq.read_table(tmp_path / name) for name in ("none", "some"))
     assert nothing.schema == failures.schema
     assert (len(nothing), len(failures)) == (0, 1)
@@ -147,7 +147,7 @@ def test_parquet_of_nothing_and_of_failures_only_has_the_same_schema(tmp_path: P
 def test_columns_of_a_source_become_strings_in_parquet(tmp_path: Path) -> None:
     file = str(tmp_path / "a.parquet")
     rows = [("text", 1), ({"a": [1]}, None), (True, "\ud800")]
-    write_rows(Export(("x", "y"), (), rows), Format.PARQUET, file)
+    write_rows(Export(("x", "y"), (), rows), OutputFormat.PARQUET, file)
     assert pq.read_table(file).to_pydict() == {
         "x": ["text", '{"a": [1]}', "true"],
         "y": ["1", None, "?"],
@@ -157,7 +157,7 @@ def test_columns_of_a_source_become_strings_in_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_suffix_compresses(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"a.jsonl{suffix}"
-    write_rows(an_export(NASTY_RECORDS), Format.JSONL, str(file))
+    write_rows(an_export(NASTY_RECORDS), OutputFormat.JSONL, str(file))
     if suffix == ".gz":
         content = gzip.decompress(file.read_bytes())
     else:
@@ -176,7 +176,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_rows(Export((), RESULT_COLUMNS, break_off()), Format.CSV, str(file))
+        write_rows(Export((), RESULT_COLUMNS, break_off()), OutputFormat.CSV, str(file))
     assert [each.name for each in tmp_path.iterdir()] == ["a.csv"]
     assert file.read_text() == "what was there"
 
@@ -184,7 +184,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_url_of_fsspec_can_be_written_to() -> None:
     import fsspec
 
-    write_rows(an_export([a_record()]), Format.CSV, "memory://exports/a.csv.gz")
+    write_rows(an_export([a_record()]), OutputFormat.CSV, "memory://exports/a.csv.gz")
     content = fsspec.filesystem("memory").cat("/exports/a.csv.gz")
     assert gzip.decompress(content).startswith(b"id,")
     assert len(fsspec.filesystem("memory").ls("/exports")) == 1
@@ -195,22 +195,22 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
         pass
     missing = tmp_path / "none" / "a.csv"
     with pytest.raises(ExportFailed, match=r"a\.csv cannot be written: No such file"):
-        write_rows(an_export([]), Format.CSV, str(missing))
+        write_rows(an_export([]), OutputFormat.CSV, str(missing))
     with pytest.raises(ConfigurationError, match="no way to write to nonsense://"):
-        write_rows(an_export([]), Format.CSV, "nonsense://user:secret@host/a.csv")
+        write_rows(an_export([]), OutputFormat.CSV, "nonsense://user:secret@host/a.csv")
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("a.csv", Format.CSV),
-        ("s3://b/c.d/A.CSV.GZ", Format.CSV),
-        ("x/a.b.jsonl.zst", Format.JSONL),
-        ("a.parquet", Format.PARQUET),
-        ("a.html", Format.HTML),
+        ("a.csv", OutputFormat.CSV),
+        ("s3://b/c.d/A.CSV.GZ", OutputFormat.CSV),
+        ("x/a.b.jsonl.zst", OutputFormat.JSONL),
+        ("a.parquet", OutputFormat.PARQUET),
+        ("a.html", OutputFormat.HTML),
     ],
 )
-def test_the_name_says_the_format(name: str, expected: Format) -> None:
+def test_the_name_says_the_format(name: str, expected: OutputFormat) -> None:
     assert format_of(name) is expected
 
 

@@ -18,6 +18,7 @@ from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import JobError
 from labelmill.core.job import Image, Job
 from labelmill.core.result import LabelScore
+from labelmill.core.scatter import scatter
 from labelmill.engines import checkpoint
 from labelmill.engines.base import Engine
 from labelmill.engines.bisect import out_of_memory
@@ -101,12 +102,13 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         by_shape: dict[tuple[torch.Size, ...], list[int]] = defaultdict(list)
         for index, item in enumerate(inputs):
             by_shape[tuple(tensor.shape for tensor in item.values())].append(index)
-        logits: list[torch.Tensor | JobError | None] = [None] * len(inputs)
-        for indices in by_shape.values():
-            rows = self._run_in_passes([inputs[i] for i in indices])
-            for index, row in zip(indices, rows, strict=True):
-                logits[index] = row
-        return cast("list[torch.Tensor | JobError]", logits)
+        return scatter(
+            len(inputs),
+            (
+                (indices, self._run_in_passes([inputs[index] for index in indices]))
+                for indices in by_shape.values()
+            ),
+        )
 
     def decode(
         self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]

@@ -18,6 +18,7 @@ from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
 from labelmill.core.result import LabelScore
+from labelmill.core.scatter import scatter
 from labelmill.engines import checkpoint
 from labelmill.engines.arrange import PROBES, arrange
 from labelmill.engines.base import Engine
@@ -101,13 +102,14 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
         On CUDA they may still be under way: :meth:`decode` waits for them, so that the device has
         its next group by then.
         """
-        logits: list[torch.Tensor | JobError | None] = [None] * len(inputs)
         lengths = [len(item["input_ids"]) for item in inputs]
-        for indices in pack(lengths, self.budget.size, self.layout):
-            rows = run_bisecting(self._run_pack, [inputs[i] for i in indices])
-            for index, row in zip(indices, rows, strict=True):
-                logits[index] = row
-        return cast("list[torch.Tensor | JobError]", logits)
+        return scatter(
+            len(inputs),
+            (
+                (indices, run_bisecting(self._run_pack, [inputs[index] for index in indices]))
+                for indices in pack(lengths, self.budget.size, self.layout)
+            ),
+        )
 
     def decode(
         self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from labelmill.core.text import encodable_text
+
 Encoding = dict[str, list[int]]
 """What a model reads of one text: ``input_ids`` and their like, each of the text's length."""
 
@@ -38,7 +40,7 @@ class BatchTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list[Encoding]:
         """The encodings, in the order of the texts."""
-        clean = [_encodable(text) for text in texts]
+        clean = [encodable_text(text) for text in texts]
         if self._backend is None:
             return self._called(clean)
         encoded = self._backend.encode_batch_fast(clean, add_special_tokens=True)
@@ -63,14 +65,3 @@ class BatchTokenizer:
             dict(zip(names, columns, strict=True))
             for columns in zip(*(encoded[name] for name in names), strict=True)
         ]
-
-
-def _encodable(text: str) -> str:
-    """Lone surrogates, which JSON can carry but UTF-8 cannot, become replacement characters."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

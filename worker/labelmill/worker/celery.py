@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from celery.utils.log import get_logger
 
+from labelmill.broker.connection import ANSWER_SECONDS
 from labelmill.core.catalog import MAINTENANCE_QUEUE
 from labelmill.core.job import TASK_NAME
 from labelmill.worker import control  # noqa: F401 - registers its commands
@@ -45,9 +46,9 @@ def make_app(settings: WorkerSettings) -> Celery:
         # Without timeouts Celery's loop waits for ever on a Redis that has fallen silent; a
         # connection that is silent is given up after three checks.
         broker_transport_options={
-            "socket_timeout": 5,
-            "socket_connect_timeout": 5,
-            "health_check_interval": 5,
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": ANSWER_SECONDS,
+            "health_check_interval": int(ANSWER_SECONDS),
         },
     )
     app.steps["worker"].add(GroupConsumer)

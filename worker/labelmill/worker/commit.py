@@ -10,19 +10,20 @@ from datetime import datetime
 
 import redis
 from celery.utils.log import get_logger
-from tenacity import RetryError
 
 from labelmill.broker import events
 from labelmill.broker.events import JobFinished
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.result import Result
+from labelmill.core.retry import GaveUp
+from labelmill.core.scatter import scatter
 from labelmill.core.states import Status
 from labelmill.db.database import Database
 from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.job import Batch, InFlightJob, Outcome
-from labelmill.worker.retry import retrying
+from labelmill.worker.retry import insisting
 from labelmill.worker.stopwatch import Stopwatch
 from labelmill.worker.writer import RowWriter
 
@@ -76,7 +77,7 @@ class CommitStage:
             if group.jobs:
                 try:
                     self._commit(group)
-                except RetryError:
+                except GaveUp:
                     logger.warning("%d jobs were not committed and go back", len(group.jobs))
 
     @property
@@ -99,7 +100,7 @@ class CommitStage:
         ]
         rows, inserted = self._writer.write(rows)
         announced = self._announcements(rows, inserted)
-        retrying(redis.RedisError, OSError, until=self._giving_up)(
+        insisting(redis.RedisError, OSError, until=self._giving_up).call(
             self._acknowledge, group, announced
         )
         self._keeper.drop(job.lease for job in group.jobs)
@@ -109,10 +110,8 @@ class CommitStage:
         self.counters.already_there += len(rows) - inserted
 
     def _decode(self, engine: AnyEngine, jobs: Sequence[InFlightJob]) -> list[Outcome]:
-        outcomes: list[Outcome | None] = [
-            job.output if isinstance(job.output, JobError) else None for job in jobs
-        ]
-        pending = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        failed = [index for index, job in enumerate(jobs) if isinstance(job.output, JobError)]
+        pending = [index for index, job in enumerate(jobs) if not isinstance(job.output, JobError)]
         decoded = run_bisecting(
             lambda chosen: engine.decode(
                 [jobs[index].output for index in chosen],
@@ -120,9 +119,8 @@ class CommitStage:
             ),
             pending,
         )
-        for index, outcome in zip(pending, decoded, strict=True):
-            outcomes[index] = outcome
-        return outcomes  # type: ignore[return-value]  # each place is filled
+        errors: list[Outcome] = [jobs[index].output for index in failed]
+        return scatter(len(jobs), [(failed, errors), (pending, decoded)])
 
     def _announcements(self, rows: Sequence[Result], inserted: int) -> list[JobFinished]:
         """What is said of a group whose rows are committed."""

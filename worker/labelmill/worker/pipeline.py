@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import redis
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import checked_url
+from labelmill.broker.connection import open_broker
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
@@ -27,8 +27,6 @@ logger = get_logger(__name__)
 
 # One group is committed while the next waits; when the database is slow, the device waits too.
 _FINISHED_GROUPS = 2
-# A Redis that is silent for longer is taken to be away.
-_ANSWER_SECONDS = 5
 # The part of the grace time that the stages may use; the rest is for giving back what they left.
 _FINISHING = 0.9
 
@@ -62,11 +60,7 @@ class Pipeline:
         self._finishing_seconds = settings.shutdown_grace * _FINISHING
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
-        self._broker = redis.Redis.from_url(
-            checked_url(settings.broker_url),
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-        )
+        self._broker = open_broker(settings.broker_url)
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
         self._heartbeat = HeartbeatWriter(
             self._broker,

@@ -13,7 +13,7 @@ from labelmill.core.result import Result
 from labelmill.core.states import Status
 from labelmill.db.database import Database
 from labelmill.db.errors import blames_rows
-from labelmill.worker.retry import retrying
+from labelmill.worker.retry import insisting
 from labelmill.worker.stopwatch import Stopwatch
 
 logger = get_logger(__name__)
@@ -49,7 +49,7 @@ class RowWriter:
         """Write them; returns the rows as they were written, and how many of them were new.
 
         Raises:
-            tenacity.RetryError: it was given up; some may have been written.
+            GaveUp: it was given up; some may have been written.
         """
         try:
             return list(rows), self._write(rows)
@@ -70,7 +70,7 @@ class RowWriter:
         """The rows of these jobs as the database has them; it is waited for.
 
         Raises:
-            tenacity.RetryError: it was given up.
+            GaveUp: it was given up.
         """
         return list(self._insistently(self._database.results.get_many, ids).values())
 
@@ -78,12 +78,12 @@ class RowWriter:
         return self._insistently(self._database.results.write, rows)
 
     def _insistently(self, query: Callable[[_In], _Out], argument: _In) -> _Out:
-        attempts = retrying(
+        policy = insisting(
             ServiceUnavailable, SchemaOutOfDate, until=self._giving_up, on_wait=self._note_failure
         )
         try:
             with self._writing:
-                return attempts(query, argument)
+                return policy.call(query, argument)
         finally:
             self._failed = False
 

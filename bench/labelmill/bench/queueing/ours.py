@@ -13,7 +13,7 @@ from labelmill.bench.queueing.process import WorkerProcess
 from labelmill.bench.queueing.side import Input, Side
 from labelmill.bench.tables import ModelTable
 from labelmill.broker.heartbeat import heartbeats
-from labelmill.broker.queues import queue_depths
+from labelmill.broker.inspect import QueueInspector
 from labelmill.client import Client, NewJob
 
 
@@ -70,7 +70,7 @@ class OurSide(Side):
 
     def in_flight(self) -> int:
         """Jobs under a lease."""
-        return queue_depths(self._broker, [self.queue])[self.queue]["leased"]
+        return QueueInspector(self._broker).depths([self.queue])[self.queue]["leased"]
 
     def close(self) -> None:
         """Give up the connections."""

@@ -16,10 +16,9 @@ from typing import Any
 
 import redis
 
-from labelmill.broker.connection import checked_url
+from labelmill.broker.connection import ANSWER_SECONDS, connection_pool
 
 _PEEK_SECONDS = 30  # how long one blocking peek lasts; only bounds what a dead client leaves behind
-_ANSWER_SECONDS = 5  # a Redis that is silent for longer is taken to be away
 
 
 class Doorbell:
@@ -34,11 +33,7 @@ class Doorbell:
 
     def __init__(self, url: str) -> None:
         # It only makes the connections: each belongs to a list, and most are waiting.
-        self._pool = redis.ConnectionPool.from_url(
-            checked_url(url),
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-        )
+        self._pool = connection_pool(url)
         self._connections: dict[str, Any] = {}
         self._overdue: dict[str, float] = {}  # by list: when its pending peek should have ended
         self._ringer, self._rung = socket.socketpair()
@@ -101,7 +96,7 @@ class Doorbell:
         connection = self._connections[name]
         if name not in self._overdue:
             connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", _PEEK_SECONDS)
-            self._overdue[name] = time.monotonic() + _PEEK_SECONDS + _ANSWER_SECONDS
+            self._overdue[name] = time.monotonic() + _PEEK_SECONDS + ANSWER_SECONDS
         peeking: socket.socket = connection._sock  # redis-py has no other way to it
         return peeking
 

@@ -33,8 +33,8 @@ async def get_dead(
         letters = itertools.chain.from_iterable(map(services.dead.of, queues))
         return [(each.id, each.queue) for each in itertools.islice(letters, _SHOWN)]
 
-    letters = await services.redis_executor.run(load)
-    rows = await services.database_executor.run(
+    letters = await services.executors.redis.run(load)
+    rows = await services.executors.database.run(
         services.database.results.get_many, [job_id for job_id, _ in letters]
     )
     described = []
@@ -55,7 +55,7 @@ async def get_dead(
 @router.post("/v1/dead/{id:path}/replay", status_code=202, responses=problems(404, 409))
 async def replay(id: str, response: Response, services: Shared, _caller: Admin) -> Replayed:
     """Put the job of a dead letter back into its queue, as a new job."""
-    new_id = await services.redis_executor.run(_replay, services, id)
+    new_id = await services.executors.redis.run(_replay, services, id)
     response.headers["Location"] = job_url(new_id)
     return Replayed(id=new_id, url=job_url(new_id))
 

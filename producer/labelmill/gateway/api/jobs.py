@@ -33,7 +33,7 @@ async def get_thumbnail(id: str, services: Shared, _caller: Reader) -> Response:
     if payload is None or not has_thumbnail(payload):
         raise Problem(404, "not_found", "there is no image of a job of that id here")
     image = Image.model_validate(payload["image"])
-    content = await services.image_executor.run(_thumbnail, services, image)
+    content = await services.executors.images.run(_thumbnail, services, image)
     return Response(content, media_type="image/webp", headers={"Cache-Control": _KEPT})
 
 

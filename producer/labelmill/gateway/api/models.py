@@ -13,7 +13,7 @@ from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.queues import models
-from labelmill.gateway.schemas import ErrorCount, Health, ModelsOut, Worker
+from labelmill.gateway.schemas import ErrorCount, Health, ModelsOut
 from labelmill.gateway.services import Shared
 
 router = APIRouter(tags=["models"])
@@ -40,7 +40,7 @@ async def get_health(services: Shared, _caller: Reader) -> Health:
         redis="away" if overview is None else "ok",
         database="away" if newest is None else "ok",
         queues=models(services.models.catalog(), overview),
-        workers=None if overview is None else [Worker(**beat) for beat in overview.beats],
+        workers=None if overview is None else overview.beats,
         failures=None if newest is None or failures is None else ErrorCount.of(failures),
         dead=None if overview is None else sum(each["dead"] for each in overview.depths.values()),
     )

@@ -31,8 +31,8 @@ async def healthz() -> Alive:
 async def readyz(services: Shared) -> Alive:
     """Whether Redis and the database answer too, and the database is of this version."""
     await asyncio.gather(
-        services.redis_executor.run(_ping, services),
-        services.database_executor.run(schema.require_current, services.database.engine),
+        services.executors.redis.run(_ping, services),
+        services.executors.database.run(schema.require_current, services.database.engine),
     )
     return Alive()
 

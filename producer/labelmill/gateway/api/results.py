@@ -13,7 +13,7 @@ from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.requests import Moment
-from labelmill.gateway.schemas import ErrorCount, LabelCount, Results, ScoreHistogram, Summary
+from labelmill.gateway.schemas import ErrorCount, LabelCount, ScoreHistogram, Summary
 from labelmill.gateway.services import Shared
 
 router = APIRouter(tags=["results"])
@@ -75,12 +75,12 @@ After: TypeAlias = Annotated[PageCursor | None, Depends(cursor)]
 @router.get("/v1/results", responses=problems())
 async def get_results(
     services: Shared, _caller: Reader, wanted: _Wanted, after: After, limit: Limit = 50
-) -> Results:
+) -> ResultsOut:
     """Jobs that have their rows, the newest first."""
-    page = await services.database_executor.run(
+    page = await services.executors.database.run(
         services.database.results.page, wanted, limit, after
     )
-    return Results(
+    return ResultsOut(
         results=await services.jobs.of(page.results),
         next=None if page.next is None else str(page.next),
     )

@@ -34,7 +34,7 @@ async def get_runs(services: Shared, _caller: Reader, after: After, limit: Limit
             next=None if following is None else str(following),
         )
 
-    return await services.database_executor.run(load)
+    return await services.executors.database.run(load)
 
 
 @router.get("/v1/runs/{id:path}/throughput", responses=problems(404))
@@ -53,7 +53,7 @@ async def get_throughput(id: str, services: Shared, _caller: Reader) -> Throughp
             ],
         )
 
-    return _found(await services.database_executor.run(load))
+    return _found(await services.executors.database.run(load))
 
 
 @router.get("/v1/runs/{id:path}", responses=problems(404))
@@ -64,7 +64,7 @@ async def get_run(id: str, services: Shared, _caller: Reader) -> RunOut:
         run = services.database.runs.get(id)
         return None if run is None else _described(services, run)
 
-    return _found(await services.database_executor.run(load))
+    return _found(await services.executors.database.run(load))
 
 
 def _described(services: Services, run: Run) -> RunOut:

@@ -9,15 +9,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_random_exponential,
-)
-
 from labelmill.core.errors import ErrorCode, JobError
+from labelmill.core.retry import RetryPolicy
 from labelmill.images.web.addresses import is_public
 from labelmill.images.web.exchange import ask
 from labelmill.images.web.hosts import HostAllowlist
@@ -71,14 +64,15 @@ class WebFetcher:
         """
         url = parse_url(uri)
         deadline = Deadline(self._seconds)
-        tries = Retrying(
-            retry=retry_if_exception_type(_Away),
-            stop=stop_after_attempt(_TRIES) | stop_before_delay(self._seconds),
-            wait=wait_random_exponential(multiplier=_PAUSE_SECONDS),
-            reraise=True,
+        tries = RetryPolicy(
+            errors=(_Away,),
+            first_pause=_PAUSE_SECONDS,
+            attempts=_TRIES,
+            seconds=self._seconds,
+            overruns=False,
         )
         try:
-            return tries(self._follow, url, deadline)
+            return tries.call(self._follow, url, deadline)
         except _Away as error:
             raise JobError(
                 ErrorCode.IMAGE_UNAVAILABLE,
