@@ -56,10 +56,10 @@ def test_a_job_that_kills_its_worker_takes_nobody_along_twice(workers: Workers) 
             nonlocal supervised
             if supervised.process.poll() is not None:
                 supervised = workers.start(wait=False)
-            return len(client._database.results_of(ids)) == len(ids)
+            return len(client._database.results.get_many(ids)) == len(ids)
 
         wait_for(settled, timeout=120)
-        rows = client._database.results_of(ids)
+        rows = client._database.results.get_many(ids)
     poisoned = [row for row in rows.values() if row.status == "failed"]
     assert [(row.id, row.error_code) for row in poisoned] == [(ids[7], "poisoned")]
     assert max(row.attempt for row in rows.values() if row.status == "succeeded") == 2
@@ -85,7 +85,7 @@ def test_a_job_that_ends_a_stage_is_poisoned_in_the_end(workers: Workers) -> Non
             nonlocal supervised
             if supervised.process.poll() is not None:
                 supervised = workers.start(wait=False)
-            return len(client._database.results_of(ids)) == 2
+            return len(client._database.results.get_many(ids)) == 2
 
         wait_for(settled, timeout=120)
         died, innocent = (client.wait(job_id) for job_id in ids)

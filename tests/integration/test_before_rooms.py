@@ -23,6 +23,7 @@ from labelmill.broker.group import ConsumerGroup
 from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.bulk.checkpoint import run_publisher
 from labelmill.client import Client, ErrorCode, Status
+from labelmill.core.job import SubmittedJob
 from labelmill.db import schema
 from labelmill.db.connection import create_database_engine
 from labelmill.db.tokens import Tokens
@@ -195,7 +196,9 @@ def test_messages_are_what_they_were() -> None:
     assert then.job is not None
     assert then.enqueued_at is not None
     now = json.loads(
-        message.encode("waiting", then.job, queue="scripted", enqueued_at=then.enqueued_at)
+        message.encode(
+            SubmittedJob.of(then.job, id="waiting", model="scripted", enqueued_at=then.enqueued_at)
+        )
     )
     for each in (now, old["waiting"]):
         del each["properties"]["delivery_tag"], each["headers"]["origin"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
+
 from labelmill.broker import message
 from labelmill.core.job import SubmittedJob, parse_job
 from labelmill.core.result import Result
 from labelmill.core.states import Status
 from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
+from labelmill.db.tables import jobs
 
 NOON = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -69,3 +72,11 @@ def all_results(database: Database, **wanted: Any) -> list[Result]:
 def newest_results(database: Database, limit: int = 100, **wanted: Any) -> list[Result]:
     """The newest results that are wanted, the newest first."""
     return database.results.page(ResultFilter(**wanted), limit).results
+
+
+def due_at(database: Database, job_id: str) -> datetime:
+    """From when on the ledger misses a job."""
+    query = select(jobs.c.due_at).where(jobs.c.id == job_id)
+    with database.engine.connect() as connection:
+        found: datetime = connection.scalars(query).one()
+    return found

@@ -32,7 +32,7 @@ class ViewKind(StrEnum):
     NONE = "none"
 
 
-class ProgressBar(View):
+class BarProgress(View):
     """On a terminal: a bar, and a line of numbers below it."""
 
     every = _REDRAW_SECONDS
@@ -63,7 +63,7 @@ class ProgressBar(View):
         self._live.stop()
 
 
-class ProgressLines(View):
+class LinesProgress(View):
     """In a pipe or a log file: a line every few seconds, with the time, without control codes."""
 
     def show(self, progress: SubmitProgress) -> None:
@@ -107,7 +107,7 @@ class JsonProgress(View):
         sys.stderr.flush()
 
 
-class Silent(ProgressLines):
+class Silent(LinesProgress):
     """Messages alone."""
 
     def show(self, progress: SubmitProgress) -> None:
@@ -121,13 +121,13 @@ def view_of(kind: ViewKind) -> View:
         kind = ViewKind.BAR if console.is_terminal and not console.is_dumb_terminal else "lines"  # type: ignore[assignment]
     match kind:
         case ViewKind.BAR:
-            return ProgressBar(console)
+            return BarProgress(console)
         case ViewKind.JSON:
             return JsonProgress()
         case ViewKind.NONE:
             return Silent()
         case _:
-            return ProgressLines()
+            return LinesProgress()
 
 
 def figures(progress: SubmitProgress) -> list[str]:

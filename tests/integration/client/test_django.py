@@ -21,6 +21,7 @@ from labelmill.client import Client
 from labelmill.core.errors import DuplicateJob, JobError
 from labelmill.db.database import Database
 from labelmill.recovery.reconciler import reconciling
+from tests.support.rows import due_at
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_job_is_committed_with_the_apps_rows_and_then_sent(
     written = store.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "grüße", "run": "r"}
-    assert (written.eta, written.priority, written.due_at) == (eta, 5, eta)
+    assert (written.eta, written.priority, due_at(store, job_id)) == (eta, 5, eta)
     assert written.expires_at > eta
     assert datetime.now(UTC) - written.enqueued_at < timedelta(minutes=5)
 

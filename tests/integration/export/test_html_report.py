@@ -18,6 +18,7 @@ from labelmill.core.errors import ErrorCode
 from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
 from labelmill.core.result import Result
+from labelmill.core.run import Run
 from labelmill.core.states import Status
 from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
@@ -85,7 +86,7 @@ def report(
 
 
 def test_counts_samples_and_failures_are_in_it(store: Database, uploads: UploadStore) -> None:
-    store.runs.add("r", model="topics", source="messages.csv", created_at=NOW)
+    store.runs.add(Run("r", model="topics", source="messages.csv", created_at=NOW))
     store.runs.count_submitted("r", 60)
     rows = [
         a_result(f"job-{n:02}", score=n / 50, finished_at=NOW + timedelta(seconds=n))
@@ -126,7 +127,7 @@ def test_counts_samples_and_failures_are_in_it(store: Database, uploads: UploadS
 
 
 def test_nothing_of_what_jobs_say_becomes_markup(store: Database, uploads: UploadStore) -> None:
-    store.runs.add("r", model=ATTACK[:200], source=ATTACK, created_at=NOW)
+    store.runs.add(Run("r", model=ATTACK[:200], source=ATTACK, created_at=NOW))
     store.results.write(
         [
             a_result("a", label=ATTACK, checkpoint=ATTACK, revision=ATTACK),

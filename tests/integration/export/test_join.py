@@ -18,7 +18,7 @@ from labelmill.db.database import Database
 from labelmill.db.filters import ResultFilter
 from labelmill.export.columns import Export
 from labelmill.export.join import Rows, joined, with_results
-from labelmill.export.output import Format as OutputFormat
+from labelmill.export.output import OutputFormat
 from labelmill.export.truth import Evaluation, count_truths, evaluate
 from labelmill.export.write import write_rows
 from labelmill.sources.base import Format, Kind
@@ -146,12 +146,12 @@ def test_a_join_is_written_to_parquet(store: Database, file: Path, tmp_path: Pat
         (lambda file: Rows.of_files("r", [file], Format(), "x"), ConfigurationError, "'ticket'"),
         (lambda file: Rows.of_files("r", [file + "x"], Format(), None), SourceError, "no file"),
         (
-            lambda file: Rows.of_run(Run(id="r", plan=None)),
+            lambda file: Rows.of_run(Run("r", "topics", "messages.csv", NOW)),
             ConfigurationError,
             "not submitted of a file",
         ),
         (
-            lambda file: Rows.of_run(Run(id="r", plan=Plan(sources=("-",)).to_json())),
+            lambda file: Rows.of_run(Run("r", "topics", "-", NOW, Plan(sources=("-",)).to_json())),
             ConfigurationError,
             "standard input",
         ),

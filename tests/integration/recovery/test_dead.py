@@ -19,6 +19,7 @@ from labelmill.broker.queues import QueueKeys
 from labelmill.cli.main import app
 from labelmill.core.errors import BrokerUnavailable, ConfigurationError, LabelmillError
 from labelmill.core.job import parse_job
+from labelmill.core.run import Run
 from labelmill.db.database import Database
 from labelmill.recovery import dead_letters as module
 from labelmill.recovery.dead_letters import DeadLetters
@@ -106,7 +107,7 @@ def test_a_letter_is_shown_with_its_payload_if_asked(
 def test_a_replay_is_a_new_job_at_its_first_attempt(
     letters: DeadLetters, broker: redis.Redis, store: Database
 ) -> None:
-    store.runs.add("r", model="q", source="s", created_at=NOW)
+    store.runs.add(Run("r", model="q", source="s", created_at=NOW))
     bury(broker, "a", "b")
     [_, oldest] = letters.of("q")
     assert letters.replay(oldest)

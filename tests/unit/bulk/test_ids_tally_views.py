@@ -7,7 +7,7 @@ import json
 import pytest
 
 from labelmill.bulk.progress import Rate, SubmitProgress
-from labelmill.cli.progress import JsonProgress, ProgressLines, duration
+from labelmill.cli.progress import JsonProgress, LinesProgress, duration
 from labelmill.core.errors import ConfigurationError
 from labelmill.sources.ids import check_run, row_id, row_number
 
@@ -49,7 +49,7 @@ def test_what_is_left() -> None:
 def test_a_line_has_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
     progress = SubmitProgress("r", "q", sent=12_000, succeeded=1, failed=2, rejected=3)
     progress.waiting_for = "100,000 jobs in the queue, workers take 812/s"
-    ProgressLines().show(progress)
+    LinesProgress().show(progress)
     line = capsys.readouterr().err
     assert line.endswith(
         "  12,000 sent, 3 rejected, 3 done, 2 failed, "

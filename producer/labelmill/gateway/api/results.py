@@ -13,7 +13,7 @@ from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.problems import Problem
 from labelmill.gateway.requests import Moment
-from labelmill.gateway.schemas import ErrorCount, LabelCount, ScoreHistogram, Summary
+from labelmill.gateway.schemas import ErrorCount, LabelCount, ResultsOut, ScoreHistogram, Summary
 from labelmill.gateway.services import Shared
 
 router = APIRouter(tags=["results"])
