@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from enum import StrEnum
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -54,12 +53,8 @@ class BarProgress(View):
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take it off the terminal."""
         self._live.stop()
 
 

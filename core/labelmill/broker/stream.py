@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from labelmill.broker.connection import broker_errors, open_broker
 from labelmill.broker.events import FIELD, STREAM, JobFinished, decode
+from labelmill.core.closing import Closeable
 
 _ANSWER_SECONDS = 5
 _LONGEST_BLOCK_MS = 30_000
 _GROUPS_A_READ = 100
 
 
-class EventStream:
+class EventStream(Closeable):
     """Reads ``labelmill:finished``; each reader gets every announcement. Safe between threads.
 
     The stream keeps the newest groups, by default about 2,000 (LABELMILL_ANNOUNCEMENTS): who was
@@ -70,17 +70,6 @@ class EventStream:
     def close(self) -> None:
         """Give up the connections."""
         self._broker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def entries_of(

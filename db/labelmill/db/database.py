@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine
 
+from labelmill.core.closing import Closeable
 from labelmill.db.connection import create_database_engine
 from labelmill.db.jobs import Jobs
 from labelmill.db.results import Results
@@ -14,7 +14,7 @@ from labelmill.db.runs import Runs
 from labelmill.db.tokens import Tokens
 
 
-class Database:
+class Database(Closeable):
     """The results database; one serves all threads of a process.
 
     Parameters:
@@ -40,14 +40,3 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

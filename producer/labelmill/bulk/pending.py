@@ -6,15 +6,14 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
+from labelmill.core.closing import Closeable
 from labelmill.db.results import Results
 
 _IDS_A_QUERY = 500
 
 
-class PendingJobs:
+class PendingJobs(Closeable):
     """Their ids, in a temporary file, since there may be more than fit into memory."""
 
     def __init__(self) -> None:
@@ -52,13 +51,6 @@ class PendingJobs:
         while lines := list(itertools.islice(iter(self._file.readline, ""), _IDS_A_QUERY)):
             yield [json.loads(line) for line in lines], self._file.tell()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give up the file."""
         self._file.close()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from abc import abstractmethod
 
 from labelmill.bulk.progress import SubmitProgress
+from labelmill.core.closing import Closeable
 
 
-class View(ABC):
+class View(Closeable):
     """Shows a progress now and then, and messages at once."""
 
     every: float = 5.0
@@ -34,13 +33,5 @@ class View(ABC):
     def say(self, message: str) -> None:
         """Show a message."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
+    def close(self) -> None:
+        """Show nothing any more."""

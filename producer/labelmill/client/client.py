@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from labelmill.core.backoff import polls
+from labelmill.core.closing import Closeable
 from labelmill.core.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
 from labelmill.core.ids import new_id
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob, check_id, job_kwargs, parse_job
@@ -62,7 +62,7 @@ class Submitted:
     rejected: list[tuple[int, JobError]] = field(default_factory=list)
 
 
-class Client:
+class Client(Closeable):
     """Submits jobs and reads results; safe to share between threads.
 
     Parameters:
@@ -320,17 +320,6 @@ class Client:
         """Give up the connections."""
         self._publisher.close()
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _submit_one(
         self,
