@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from types import NoneType
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
@@ -38,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from labelmill.core.fields import fields_of
 from labelmill.core.ids import Name
 from labelmill.core.job import SubmittedJob
 from labelmill.core.result import Result
@@ -85,7 +85,7 @@ class Token(NamedTuple):
     revoked_at: datetime | None = None
 
 
-_SCALARS: dict[type, TypeEngine[Any]] = {
+_BY_TYPE: dict[type, TypeEngine[Any]] = {
     str: Text(),
     int: Integer(),
     float: Double(),
@@ -108,18 +108,9 @@ _SCALARS: dict[type, TypeEngine[Any]] = {
 
 def columns_of(record: type[Any]) -> Iterator[Column[Any]]:
     """A column for each field of a record, by its type; ``id`` is the primary key."""
-    for name, hint in get_type_hints(record, include_extras=True).items():
-        kinds = [each for each in get_args(hint) if each is not NoneType]
-        is_optional = NoneType in get_args(hint)
-        [kind] = kinds if is_optional else [hint]
-        yield Column(name, _type_of(kind), primary_key=name == "id", nullable=is_optional)
-
-
-def _type_of(kind: Any) -> TypeEngine[Any]:
-    if get_origin(kind) is Annotated:
-        _, length = get_args(kind)
-        return String(length)
-    return _SCALARS[get_origin(kind) or kind]
+    for name, kind, length, optional in fields_of(record):
+        stored = _BY_TYPE[kind] if length is None else String(length)
+        yield Column(name, stored, primary_key=name == "id", nullable=optional)
 
 
 metadata = MetaData(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import IO, Any
 
 from labelmill.core.errors import ConfigurationError
-from labelmill.core.result import LabelScore
+from labelmill.core.fields import fields_of
+from labelmill.core.result import LabelScore, Result
+from labelmill.core.states import Status
 from labelmill.export.columns import Export
 
 try:
@@ -19,26 +22,22 @@ except ModuleNotFoundError as error:
 
 _ROWS_A_GROUP = 32_768  # in memory at a time
 
+# Few values in many rows; ids and messages are the exception.
 _NAME = pa.dictionary(pa.int32(), pa.string())
-_TIME = pa.timestamp("us", tz="UTC")
+_DISTINCT = {"id", "error_message"}
+_BY_TYPE = {
+    str: _NAME,
+    Status: _NAME,
+    int: pa.int32(),
+    float: pa.float64(),
+    datetime: pa.timestamp("us", tz="UTC"),
+    list: pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())])),
+}
 _RESULT_TYPES: Mapping[str, pa.DataType] = {
-    "id": pa.string(),
-    "run_id": _NAME,
-    "model": _NAME,
-    "checkpoint": _NAME,
-    "revision": _NAME,
-    "status": _NAME,
-    "label": _NAME,
-    "score": pa.float64(),
-    "scores": pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())])),
-    "error_code": _NAME,
-    "error_message": pa.string(),
-    "attempt": pa.int32(),
-    "group_size": pa.int32(),
-    "worker": _NAME,
-    "enqueued_at": _TIME,
-    "started_at": _TIME,
-    "finished_at": _TIME,
+    **{
+        field.name: pa.string() if field.name in _DISTINCT else _BY_TYPE[field.kind]
+        for field in fields_of(Result)
+    },
     "input": pa.string(),
     "row": pa.int64(),
 }
