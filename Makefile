@@ -30,12 +30,14 @@ versions: $(READY)  ## The client on each Python with the oldest and newest pack
 	$(BIN)/python -m tests.versions $(PYTHONS)
 
 ##@ Check
-check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of compose and Kubernetes files
+check: $(READY)  ## Lint, types, rules between the rooms, schemas of YAML files, and the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.typecheck
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml
 	$(MAKE) --no-print-directory docs
 

@@ -1,6 +1,6 @@
 """The watcher: tells those who wait that a job has its row; one for all of them.
 
-Workers announce the groups that they finish, and the watcher listens. EventStream may be off, or
+Workers announce the groups that they finish, and the watcher listens. Announcements may be off, or
 Redis away: so it looks into the database too, slowly, for what nobody announced.
 """
 

@@ -15,6 +15,7 @@ from labelmill.broker.stream import EventStream
 from labelmill.client import NewJob
 from labelmill.local.redis import RedisServer
 from tests.support.counting import wait_until_nothing_is_left
+from tests.support.rows import newest_results
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
@@ -165,7 +166,7 @@ def test_every_outcome_is_announced_as_its_row(
         ]
         broker.lpush("scripted", "rubbish")
         wait_until_nothing_is_left(broker)
-        rows = {row.id: row for row in client._database.results()}
+        rows = {row.id: row for row in newest_results(client._database)}
     said = {each["id"]: each for _, group in announcements.read("0", 0) for each in group}
     assert {each["error_code"] for each in said.values()} == {
         None,

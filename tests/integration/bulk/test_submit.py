@@ -26,13 +26,13 @@ from labelmill.core.errors import (
     DatabaseUnavailable,
     SourceError,
 )
-from labelmill.core.states import Status
 from labelmill.db.database import Database
 from labelmill.db.runs import Runs
 from labelmill.sources.base import Format
 from labelmill.sources.columns import ColumnOptions
 from labelmill.sources.ids import row_id
 from labelmill.sources.plan import Plan, absolute
+from tests.support.rows import a_result
 
 Submit = Callable[..., SubmitRun]
 
@@ -387,15 +387,4 @@ def test_a_lock_that_has_ended_meanwhile_is_taken_again_unless_somebody_was_ther
 
 
 def _finish(store: Database, ids: list[str], run: str) -> None:
-    now = datetime.now(UTC)
-    store.results.write(
-        [
-            {
-                "id": each, "run_id": run, "model": "q", "checkpoint": None, "revision": None,
-                "status": Status.SUCCEEDED, "label": "x", "score": 1.0, "scores": None,
-                "error_code": None, "error_message": None, "attempt": 1, "group_size": 1,
-                "worker": "w", "enqueued_at": now, "started_at": now, "finished_at": now,
-            }
-            for each in ids
-        ]
-    )  # fmt: skip
+    store.results.write([a_result(each, run_id=run, model="q") for each in ids])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import celery
 import pytest
@@ -14,10 +13,8 @@ from celery.result import AsyncResult, GroupResult, ResultSet
 from labelmill.core.errors import ConfigurationError, DatabaseUnavailable, ErrorCode, JobError
 from labelmill.core.result import Result
 from labelmill.db.database import Database
-from tests.support.rows import a_result
+from tests.support.rows import NOON, a_result
 from tests.support.worker import Workers
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def app_of(database_url: str, broker_url: str = "memory://") -> celery.Celery:

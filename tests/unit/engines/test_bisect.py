@@ -145,7 +145,7 @@ def test_the_log_says_where_a_step_raised(caplog: pytest.LogCaptureFixture) -> N
     run_bisecting(Step(1), [1])
 
     assert "ValueError" in caplog.text
-    assert "test_isolate.py:" in caplog.text
+    assert "test_bisect.py:" in caplog.text
 
 
 def test_a_lost_device_is_no_jobs_fault() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from labelmill.broker.leases import Lease, Taken
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
+from labelmill.core.tasks import Task
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.job import Batch
 from labelmill.worker.prepare import PrepareStage
@@ -24,7 +25,7 @@ class Engine:
     """Reads images elsewhere, the second of them in vain."""
 
     class spec:  # noqa: N801 - an attribute of engines
-        task = "image-classification"
+        task = Task.IMAGE_CLASSIFICATION
 
     def waits(self, jobs: Sequence[Job]) -> bool:
         return bool(jobs)
