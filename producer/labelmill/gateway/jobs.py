@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 from urllib.parse import quote
 
 from labelmill.core.errors import BrokerUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
 from labelmill.core.result import Result
-from labelmill.core.states import Status
+from labelmill.core.states import JobState, Status
 from labelmill.db.database import Database
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.queues import Queues
@@ -90,7 +89,7 @@ def finished(result: Result, job: SubmittedJob | None) -> JobOut:
         id=result.id,
         model=result.model,
         run=result.run_id,
-        state="succeeded" if succeeded else "failed",
+        state=JobState(result.status),
         input=_input(job),
         thumbnail=_thumbnail(job),
         enqueued_at=result.enqueued_at or (job.enqueued_at if job else None),
@@ -105,12 +104,11 @@ def finished(result: Result, job: SubmittedJob | None) -> JobOut:
 
 def unfinished(job: SubmittedJob, *, running: bool) -> JobOut:
     """A job of the ledger that has no row yet."""
-    state: Literal["queued", "running"] = "running" if running else "queued"
     return JobOut(
         id=job.id,
         model=job.model,
         run=job.run_id,
-        state=state,
+        state=JobState.RUNNING if running else JobState.QUEUED,
         input=_input(job),
         thumbnail=_thumbnail(job),
         enqueued_at=job.enqueued_at,

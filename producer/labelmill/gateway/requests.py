@@ -7,9 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from labelmill.core.ids import MAX_ID_LENGTH
-from labelmill.core.job import MAX_PRIORITY, MAX_TOP_K, MAX_URI_LENGTH
-from labelmill.core.names import MAX_NAME_LENGTH
+from labelmill.core.job import Id, ImageName, Priority, TopK, Uri
 
 MAX_JOBS = 1000
 
@@ -32,8 +30,7 @@ def _in_utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A time with a zone, in UTC afterwards."""
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
-TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, strict=True)]
+_Strict = Field(strict=True)
 
 
 class ImageIn(BaseModel):
@@ -41,9 +38,9 @@ class ImageIn(BaseModel):
 
     model_config = _IN
 
-    uri: Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH)] | None = None
+    uri: Uri | None = None
     base64: str | None = None
-    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)] | None = Field(
+    name: ImageName | None = Field(
         None, description="What people call it, such as its file's name; it is not found by it."
     )
 
@@ -58,7 +55,9 @@ class JobIn(BaseModel):
     text: str | None = None
     image: ImageIn | None = None
     id: Id | None = Field(None, description="Yours; by default one is made.")
-    top_k: TopK | None = Field(None, description="How many labels to keep; or the model's own.")
+    top_k: Annotated[TopK, _Strict] | None = Field(
+        None, description="How many labels to keep; or the model's own."
+    )
 
 
 class OneJob(JobIn):
@@ -68,9 +67,7 @@ class OneJob(JobIn):
 
     model: str = Field(description="The model's name, which is its queue.")
     run: Id | None = Field(None, description="SweepCursor the job, to find it with others.")
-    priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, strict=True)] = Field(
-        0, description="0 is the most urgent."
-    )
+    priority: Annotated[Priority, _Strict] = Field(0, description="0 is the most urgent.")
     eta: Moment | None = Field(None, description="Not to be started before.")
     expires: Moment | None = Field(None, description="Not to be started after.")
 

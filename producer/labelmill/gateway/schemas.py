@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import labelmill.db.summary
 from labelmill.broker.heartbeat import Heartbeat
+from labelmill.core.states import JobState
 from labelmill.core.tasks import InputKind
 
 _ID = "019aa51c-7d52-7c1e-a5f0-0c5d5f2f1c11"
@@ -150,7 +151,7 @@ class JobOut(BaseModel):
     id: str
     model: str
     run: str | None
-    state: Literal["queued", "running", "succeeded", "failed"]
+    state: JobState
     input: TextInput | ImageInput | None
     thumbnail: str | None
     enqueued_at: datetime | None

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labelmill.core.errors import JobError, SourceError
-from labelmill.core.job import MAX_INLINE_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_URI_LENGTH, check_id
+from labelmill.core.job import (
+    MAX_INLINE_IMAGE_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_URI_LENGTH,
+    check_id,
+    job_kwargs,
+)
 from labelmill.core.json import JsonValue
 from labelmill.core.text import REFUSED
 from labelmill.media.uploads import UploadStore, is_upload
@@ -60,21 +66,18 @@ class JobMaker:
         """
         content = self._text if self.chosen.kind is Kind.TEXT else self._image
         has_id = self.chosen.id is not None
-        shared: dict[str, Any] = {"run": self.run}
-        if self.plan.top_k:
-            shared["options"] = {"top_k": self.plan.top_k}
         for item in items:
             number = before + item.number
             if isinstance(item, Reject):
                 yield item
                 continue
             try:
-                payload, size = content(source, item.values[0])
+                held, size = content(source, item.values[0])
                 id = _own_id(item.values[1]) if has_id else row_id(self.run, number)
             except Unusable as error:
                 yield Reject(item.number, item.line, error.code, error.message)
             else:
-                payload.update(shared)
+                payload = job_kwargs(**held, top_k=self.plan.top_k, run=self.run)
                 yield NewRow(number, item.number, item.line, id, payload, size)
 
     def _text(self, _source: Source, value: object) -> tuple[dict[str, Any], int]:
