@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import httpx
 import psutil
@@ -51,7 +53,22 @@ class Terminal:
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     """A folder in which ``labelmill up`` runs."""
     terminal = Terminal(tmp_path_factory.mktemp("up"))
+    with up(terminal, signal.SIG_DFL) as process:
+        yield terminal
+        process.send_signal(SIGINT)
+        assert process.wait(60) == 0, (terminal.folder / "up.log").read_text()
+
+
+@contextmanager
+def up(terminal: Terminal, inherited: signal.Handlers) -> Iterator[subprocess.Popen[bytes]]:
+    """``labelmill up``, once it is up.
+
+    Parameters:
+        inherited: what becomes of SIGINT and SIGHUP: SIG_DFL in a terminal, SIG_IGN for what is
+            started as ``nohup labelmill up &``.
+    """
     (terminal.folder / "models.toml").write_text(SCRIPTED_MODELS)
+    before = {number: signal.signal(number, inherited) for number in (SIGINT, SIGHUP)}
     with (terminal.folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "labelmill", "up"],
@@ -60,13 +77,37 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             stdout=log,
             stderr=log,
         )
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+    def is_up() -> bool:
+        said = (terminal.folder / "up.log").read_text()
+        assert process.poll() is None, said
+        return "labelmill is up" in said
+
     try:
-        wait_for((terminal.folder / ".labelmill" / "env").exists, timeout=120)
-        wait_for(lambda: "labelmill is up" in (terminal.folder / "up.log").read_text())
-        yield terminal
+        wait_for(is_up, timeout=120)
+        yield process
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, (terminal.folder / "up.log").read_text()
+        process.terminate()
+        process.wait()
+
+
+def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+    with up(Terminal(tmp_path), signal.SIG_DFL) as process:
+        process.send_signal(SIGHUP)
+        assert process.wait(60) == 0
+
+
+def test_in_the_background_it_ends_by_sigterm_alone(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    with up(terminal, signal.SIG_IGN) as process:
+        process.send_signal(SIGINT)
+        process.send_signal(SIGHUP)
+        assert terminal.run("submit", "scripted", "--text", "hello", "--wait").returncode == 0
+        assert process.poll() is None
+        process.send_signal(SIGTERM)
+        assert process.wait(60) == 0
 
 
 def test_one_text_and_its_label(terminal: Terminal) -> None:
