@@ -6,16 +6,26 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults soak screenshots versions train clean
+.PHONY: help demo test test-fast test-changed check bench faults soak screenshots versions train clean
+
+# So many tests at once; what waits for processes leaves cores free for others.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## Label a few hundred held-out texts and images, all on this machine
 	$(BIN)/labelmill demo
 
 test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(READY)  ## Run the unit tests: a minute
+	$(PYTEST) tests/unit
+
+test-changed: $(READY)  ## Run the tests that a change touches; BASE=main, by default what is not committed
+	$(BIN)/python -m tests.changed --base $(or $(BASE),HEAD) --numprocesses $(JOBS) --dist worksteal
 
 check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of compose and Kubernetes files
 	$(BIN)/ruff check .
@@ -28,8 +38,8 @@ check: $(READY)  ## Lint, types, rules between the rooms, and the schemas of com
 bench: $(READY)  ## Measure everything against its peers (about 25 minutes); PARTS="texts queue" for some
 	$(BIN)/python -m labelmill.bench $(PARTS)
 
-faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad input
-	$(BIN)/python -m pytest tests/faults
+faults: $(READY)  ## Run the fault tests alone, in their long form: kills, restarts, poison, bad input
+	$(PYTEST) -m "" tests/faults
 
 soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)

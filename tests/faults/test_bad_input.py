@@ -246,7 +246,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
             memory = psutil.Process(worker.pid).memory_info().rss
             with Store.open(url) as store:
                 ids = [*CASES, *siblings]
-                wait_for(lambda: len(store.results_of(ids)) == len(ids), 60)
+                wait_for(lambda: len(store.results_of(ids)) == len(ids))
                 rows = store.results_of(ids)
             yield Outcome(
                 {name: rows[name] for name in CASES},

@@ -45,7 +45,7 @@ class WorkerProcess:
     def terminate(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait()
 
     def text(self) -> str:
         """What it has logged."""
@@ -122,7 +122,7 @@ class Workers:
                     raise AssertionError(f"the worker ended:\n{worker.text()}")
                 return bool(broker.exists(heartbeat_key(worker.name))) and "ready." in worker.text()
 
-            wait_for(ready, timeout=60)
+            wait_for(ready)
 
     def stop(self) -> None:
         """End whatever still runs."""

@@ -178,7 +178,7 @@ def serving(workers: Workers, **settings: str) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait()
 
 
 @pytest.fixture
