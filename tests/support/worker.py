@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,10 +126,11 @@ class Workers:
             wait_for(ready)
 
     def stop(self) -> None:
-        """End whatever still runs."""
-        for worker in self.started:
-            if worker.process.poll() is None:
-                worker.kill()
+        """End whatever still runs; none outlives another that cannot be ended."""
+        with ExitStack() as all_of_them:
+            for worker in self.started:
+                if worker.process.poll() is None:
+                    all_of_them.callback(worker.kill)
 
 
 class Supervisor:
