@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs docs-serve bench faults soak screenshots versions train clean
+.PHONY: help demo test test-fast test-changed check docs docs-serve bench faults soak screenshots versions train clean
+
+# So many tests at once; what waits for processes leaves cores free for others.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 ##@ Begin
 help:  ## Show this list
@@ -18,10 +22,16 @@ demo: $(READY)  ## Label a few hundred held-out texts and images, all on this ma
 
 ##@ Test
 test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-faults: $(READY)  ## Run the fault tests alone: kills, restarts, poison, bad input
-	$(BIN)/python -m pytest tests/faults
+test-fast: $(READY)  ## Run the unit tests: a minute
+	$(PYTEST) tests/unit
+
+test-changed: $(READY)  ## Run the tests that a change touches; BASE=main, by default what is not committed
+	$(BIN)/python -m tests.changed --base $(or $(BASE),HEAD) --numprocesses $(JOBS) --dist worksteal
+
+faults: $(READY)  ## Run the fault tests alone, in their long form: kills, restarts, poison, bad input
+	$(PYTEST) -m "" tests/faults
 
 soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)

@@ -5,6 +5,7 @@ The servers start when the first test asks for them; a test that needs none star
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ from labelmill.local.redis import RedisServer
 from tests.support.worker import Workers
 
 _numbers = count(1)
+
+# Beside each other, tests and what they start have a core each; several threads of torch would
+# wait for one another in busy loops. And a pool of compilers imports torch in each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 # How fast an example is depends on what else the machine does, and is no test's business.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -106,21 +113,29 @@ def store(database_url: str) -> Iterator[Database]:
         yield store
 
 
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all workers remember what was measured of a model: one of them measures it."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def workers(redis_url: str, sqlite_url: str, tmp_path: Path) -> Iterator[Workers]:
+def workers(redis_url: str, sqlite_url: str, tmp_path: Path, cache_dir: Path) -> Iterator[Workers]:
     """Worker processes with the scripted engine, on an empty Redis and a fresh SQLite database."""
-    yield from _workers(redis_url, sqlite_url, tmp_path)
+    yield from _workers(redis_url, sqlite_url, tmp_path, cache_dir)
 
 
 @pytest.fixture
-def workers_on_each(redis_url: str, database_url: str, tmp_path: Path) -> Iterator[Workers]:
+def workers_on_each(
+    redis_url: str, database_url: str, tmp_path: Path, cache_dir: Path
+) -> Iterator[Workers]:
     """Like ``workers``; the test runs once on each kind of database."""
-    yield from _workers(redis_url, database_url, tmp_path)
+    yield from _workers(redis_url, database_url, tmp_path, cache_dir)
 
 
-def _workers(redis_url: str, database_url: str, folder: Path) -> Iterator[Workers]:
+def _workers(redis_url: str, database_url: str, folder: Path, cache_dir: Path) -> Iterator[Workers]:
     workers = Workers(redis_url, database_url, folder)
-    workers.configure()
+    workers.configure(cache_dir=str(cache_dir))
     yield workers
     workers.stop()
 

@@ -7,12 +7,15 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import httpx
 import psutil
@@ -20,6 +23,7 @@ import pytest
 from dotenv import dotenv_values
 
 from labelmill.client import Client
+from tests.support.together import Outcome, together
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, SCRIPTED_MODELS
 
@@ -42,7 +46,6 @@ class Terminal:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
 
@@ -51,7 +54,22 @@ class Terminal:
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     """A folder in which ``labelmill up`` runs."""
     terminal = Terminal(tmp_path_factory.mktemp("up"))
+    with up(terminal, signal.SIG_DFL) as process:
+        yield terminal
+        process.send_signal(SIGINT)
+        assert process.wait() == 0, (terminal.folder / "up.log").read_text()
+
+
+@contextmanager
+def up(terminal: Terminal, inherited: signal.Handlers) -> Iterator[subprocess.Popen[bytes]]:
+    """``labelmill up``, once it is up.
+
+    Parameters:
+        inherited: what becomes of SIGINT and SIGHUP: SIG_DFL in a terminal, SIG_IGN for what is
+            started as ``nohup labelmill up &``.
+    """
     (terminal.folder / "models.toml").write_text(SCRIPTED_MODELS)
+    before = {number: signal.signal(number, inherited) for number in (SIGINT, SIGHUP)}
     with (terminal.folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "labelmill", "up"],
@@ -60,13 +78,37 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             stdout=log,
             stderr=log,
         )
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+    def is_up() -> bool:
+        said = (terminal.folder / "up.log").read_text()
+        assert process.poll() is None, said
+        return "labelmill is up" in said
+
     try:
-        wait_for((terminal.folder / ".labelmill" / "env").exists, timeout=120)
-        wait_for(lambda: "labelmill is up" in (terminal.folder / "up.log").read_text())
-        yield terminal
+        wait_for(is_up)
+        yield process
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, (terminal.folder / "up.log").read_text()
+        process.terminate()
+        process.wait()
+
+
+def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+    with up(Terminal(tmp_path), signal.SIG_DFL) as process:
+        process.send_signal(SIGHUP)
+        assert process.wait() == 0
+
+
+def test_in_the_background_it_ends_by_sigterm_alone(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    with up(terminal, signal.SIG_IGN) as process:
+        process.send_signal(SIGINT)
+        process.send_signal(SIGHUP)
+        assert terminal.run("submit", "scripted", "--text", "hello", "--wait").returncode == 0
+        assert process.poll() is None
+        process.send_signal(SIGTERM)
+        assert process.wait() == 0
 
 
 def test_one_text_and_its_label(terminal: Terminal) -> None:
@@ -187,26 +229,38 @@ def test_only_one_up_a_folder(terminal: Terminal) -> None:
     assert "up in this folder already" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["submit", "scripted"], 2, "give one of SOURCE, --text and --image"),
-        (["submit", "scripted", "--text", ""], 1, "text is empty"),
-        (["submit", "scripted", "nothing.csv"], 1, "there is no file or folder"),
-        (["results", "--json", "--csv"], 2, "give one of --format, --json and --csv"),
-        (["health", "--name", "nobody@nowhere"], 3, "no fresh heartbeat of nobody@nowhere"),
-        (["submit", "scriptd", "--text", "x"], 2, "no model 'scriptd' in models.toml"),
-        (["submit"], 2, "Missing argument"),
-        (["worker", "--models", "unknown"], 2, "no model 'unknown'"),
-    ],
-)
-def test_mistakes_are_told_in_a_line(
-    terminal: Terminal, arguments: list[str], code: int, message: str
-) -> None:
-    done = terminal.run(*arguments)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+MISTAKES = {
+    "submit scripted": (2, "give one of SOURCE, --text and --image"),
+    "submit scripted --text ''": (1, "text is empty"),
+    "submit scripted nothing.csv": (1, "there is no file or folder"),
+    "results --json --csv": (2, "give one of --format, --json and --csv"),
+    "health --name nobody@nowhere": (3, "no fresh heartbeat of nobody@nowhere"),
+    "submit scriptd --text x": (2, "no model 'scriptd' in models.toml"),
+    "submit": (2, "Missing argument"),
+    "worker --models unknown": (2, "no model 'unknown'"),
+}
+
+
+@pytest.fixture(scope="module")
+def mistakes(terminal: Terminal) -> dict[str, Outcome]:
+    """What came of each."""
+    lines = [shlex.split(line) for line in MISTAKES]
+    outcomes = together(terminal.folder, terminal.environment(), lines)
+    return dict(zip(MISTAKES, outcomes, strict=True))
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_mistakes_are_told_in_a_line(mistakes: dict[str, Outcome], line: str) -> None:
+    code, message = MISTAKES[line]
+    assert mistakes[line].code == code
+    assert message in mistakes[line].said
+    assert "Traceback" not in mistakes[line].said
+
+
+def test_a_mistake_is_an_error_and_no_output(terminal: Terminal) -> None:
+    done = terminal.run("submit", "scripted")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert MISTAKES["submit scripted"][1] in done.stderr
 
 
 def test_redis_away_is_told_in_a_line(tmp_path: Path) -> None:
@@ -215,7 +269,7 @@ def test_redis_away_is_told_in_a_line(tmp_path: Path) -> None:
     for command in (["db", "upgrade"], ["submit", "q", "--text", "x"]):
         done = subprocess.run(
             [sys.executable, "-m", "labelmill", *command],
-            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False,
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 3
     assert "LABELMILL_BROKER_URL" in done.stderr
@@ -228,11 +282,11 @@ def test_a_database_without_tables_is_told_in_a_line(tmp_path: Path) -> None:
     assert "labelmill db upgrade" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "command", ["demo", "up", "worker", "submit", "status", "results", "health", "db upgrade"]
-)
-def test_every_command_has_help_with_an_example(tmp_path: Path, command: str) -> None:
-    done = Terminal(tmp_path).run(*command.split(), "--help")
-    assert done.returncode == 0
-    assert "Example" in done.stdout
-    assert f"labelmill {command}" in done.stdout
+def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
+    commands = ["demo", "up", "worker", "submit", "status", "results", "health", "db upgrade"]
+    lines = [[*command.split(), "--help"] for command in commands]
+    outcomes = together(tmp_path, Terminal(tmp_path).environment(), lines)
+    for command, outcome in zip(commands, outcomes, strict=True):
+        assert outcome.code == 0, outcome
+        assert "Example" in outcome.said
+        assert f"labelmill {command}" in outcome.said

@@ -198,7 +198,7 @@ CASES = cases()
 
 
 @dataclass(frozen=True)
-class DeliveryOutcome:
+class Outcome:
     """What became of all cases, sent at once."""
 
     rows: Rows
@@ -208,7 +208,7 @@ class DeliveryOutcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveryOutcome]:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     folder = tmp_path_factory.mktemp("bad-input")
     save_checkpoints(folder)
     root = folder / "root"
@@ -242,9 +242,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveryOutcom
             memory = psutil.Process(worker.pid).memory_info().rss
             with Database.open(url) as store:
                 ids = [*CASES, *siblings]
-                wait_for(lambda: len(store.results.get_many(ids)) == len(ids), 60)
+                wait_for(lambda: len(store.results.get_many(ids)) == len(ids))
                 rows = store.results.get_many(ids)
-            yield DeliveryOutcome(
+            yield Outcome(
                 {name: rows[name] for name in CASES},
                 {name: rows[name] for name in siblings},
                 worker,
@@ -274,7 +274,7 @@ def save_checkpoints(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_gets_a_row_that_says_why(outcome: DeliveryOutcome, name: str) -> None:
+def test_each_gets_a_row_that_says_why(outcome: Outcome, name: str) -> None:
     row = outcome.rows[name]
 
     assert row.error_code == CASES[name].code
@@ -289,18 +289,18 @@ def test_each_gets_a_row_that_says_why(outcome: DeliveryOutcome, name: str) -> N
         assert row.scores is None
 
 
-def test_the_siblings_succeed(outcome: DeliveryOutcome) -> None:
+def test_the_siblings_succeed(outcome: Outcome) -> None:
     assert {row.status for row in outcome.siblings.values()} == {"succeeded"}
     assert max(row.group_size for row in outcome.siblings.values()) > 1
 
 
-def test_the_worker_lives_and_takes_no_more_memory(outcome: DeliveryOutcome) -> None:
+def test_the_worker_lives_and_takes_no_more_memory(outcome: Outcome) -> None:
     assert outcome.worker.process.poll() is None
     grown = psutil.Process(outcome.worker.pid).memory_info().rss - outcome.memory_before
     assert grown < 400 * MiB
 
 
-def test_no_payload_is_quoted(outcome: DeliveryOutcome) -> None:
+def test_no_payload_is_quoted(outcome: Outcome) -> None:
     said = outcome.worker.text() + "".join(row.error_message or "" for row in outcome.rows.values())
     assert "I am no picture" not in said
     assert UNSPEAKABLE not in said

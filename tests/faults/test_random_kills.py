@@ -21,7 +21,6 @@ from tests.support.faulty import POINTS
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Supervisor, Workers
 
-KILLS = 40  # on each kind of database
 IN_THE_QUEUE = 200
 
 
@@ -31,8 +30,8 @@ def batches() -> Iterator[list[NewJob]]:
         yield [NewJob(text=f"pause {number + each}") for each in range(100)]
 
 
-@pytest.mark.timeout(300)
-def test_workers_killed_at_random_lose_nothing(workers_on_each: Workers) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.long)])
+def test_workers_killed_at_random_lose_nothing(workers_on_each: Workers, kills: int) -> None:
     workers = workers_on_each
     # Whoever is killed so often may have the same job in its hands each time.
     workers.configure(SCRIPTED_MODELS + "group_size = 16\n", lease_seconds="1", max_attempts="99")
@@ -43,7 +42,7 @@ def test_workers_killed_at_random_lose_nothing(workers_on_each: Workers) -> None
         store = store_of(client)
         freeze_results(store)
         supervisor = Supervisor(workers, 3)
-        for _ in range(KILLS):
+        for _ in range(kills):
             rows = row_count(store) + chance.randrange(200)
 
             def moment_has_come(rows: int = rows) -> bool:
@@ -57,7 +56,7 @@ def test_workers_killed_at_random_lose_nothing(workers_on_each: Workers) -> None
         supervisor.look()
         results = rows_of(client, ids)
         wait_until_nothing_is_left(broker)
-    assert len(ids) >= 1000
+    assert len(ids) >= 25 * kills
     assert {row.status for row in results} == {"succeeded"}
     assert max(row.attempt for row in results) > 1
     assert all(row.label.startswith("pause ") for row in results if row.label)
@@ -70,7 +69,7 @@ def test_a_worker_killed_at_this_point_loses_nothing(workers: Workers, point: st
         freeze_results(store_of(client))
         ids = submit(client, 20)
         victim = workers.start_faulty("kill", point, wait=False)
-        assert victim.process.wait(60) == -9
+        assert victim.process.wait() == -9
         written = row_count(store_of(client))
         assert written == (20 if point in {"committed", "acknowledged"} else 0)
         workers.start()

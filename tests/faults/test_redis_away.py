@@ -61,7 +61,7 @@ def test_connections_that_are_reset_under_load(workers: Workers, proxy: Proxy) -
             proxy.cut()
         results = rows_of(client, ids)
         wait_until_nothing_is_left(broker)
-        wait_for(lambda: answers_remote_control(workers, worker), 60)
+        wait_for(lambda: answers_remote_control(workers, worker))
     assert {row.status for row in results} == {"succeeded"}
     assert worker.process.poll() is None
 
@@ -76,7 +76,7 @@ def test_connections_that_are_half_open(workers: Workers, proxy: Proxy, tmp_path
         ids = [held, *submit(client, 20)]
         rows_of(client, ids)
         wait_until_nothing_is_left(broker)
-        wait_for(lambda: answers_remote_control(workers, worker), 90)
+        wait_for(lambda: answers_remote_control(workers, worker))
     assert worker.process.poll() is None
 
 
@@ -169,7 +169,6 @@ def test_a_full_server(workers: Workers) -> None:
     assert [row.error_code for row in results if row.status == "failed"] == ["poisoned"]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("fault", ["refuse", "stall", "loading"])
 def test_producers_are_told(workers: Workers, proxy: Proxy, fault: str) -> None:
     with Client(workers.broker_url, workers.database_url) as client:
@@ -205,7 +204,7 @@ def test_a_worker_ends_while_redis_is_silent(
         if signals == [signal.SIGTERM]:
             (tmp_path / "go").touch()
             assert client.wait(held).attempt == 1  # the device's group is finished and written
-        worker.process.wait(4 + 3 + 5)
+        worker.process.wait(4 + 3 + 20)  # the last of it for a busy machine
         (tmp_path / "go").touch()
         proxy.resume()
         workers.start()

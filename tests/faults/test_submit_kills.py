@@ -43,7 +43,7 @@ def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_
         # Nobody has to know that the processes before are gone, or whether they sent anything.
         done = subprocess.run(
             command, cwd=tmp_path, env=workers.environment(), capture_output=True, text=True,
-            timeout=120, check=False,
+            check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         sent = Counter(message.decode(raw).id for raw in broker.lrange("scripted", 0, -1))
@@ -51,9 +51,9 @@ def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_
         assert sent == Counter(ids)
         resume = subprocess.run(
             (*command[:4], "--resume", "r"), cwd=tmp_path, env=workers.environment(),
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert f"0 submitted, {ROWS:,} submitted before" in resume.stderr
         workers.start()
-        wait_for(lambda: (store.runs.progress("r") or (0,)).finished == ROWS, 120)  # type: ignore[union-attr]
+        wait_for(lambda: (store.runs.progress("r") or (0,)).finished == ROWS)  # type: ignore[union-attr]
         assert len(store.results.get_many(ids)) == ROWS

@@ -9,7 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], timeout: float = 30.0) -> T:
+# Until then something is broken, and not slow: the machine may have a lot else to do.
+PATIENCE_S = 150.0
+
+
+def wait_for(condition: Callable[[], T], timeout: float = PATIENCE_S) -> T:
     """Return the first true value of the condition; fail if there is none in time."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

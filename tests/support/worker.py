@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class WorkerProcess:
     def terminate(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait()
 
     def text(self) -> str:
         """What it has logged."""
@@ -122,13 +123,14 @@ class Workers:
                     raise AssertionError(f"the worker ended:\n{worker.text()}")
                 return bool(broker.exists(heartbeat_key(worker.name))) and "ready." in worker.text()
 
-            wait_for(ready, timeout=60)
+            wait_for(ready)
 
     def stop(self) -> None:
-        """End whatever still runs."""
-        for worker in self.started:
-            if worker.process.poll() is None:
-                worker.kill()
+        """End whatever still runs; none outlives another that cannot be ended."""
+        with ExitStack() as all_of_them:
+            for worker in self.started:
+                if worker.process.poll() is None:
+                    all_of_them.callback(worker.kill)
 
 
 class Supervisor:

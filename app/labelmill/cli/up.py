@@ -79,8 +79,10 @@ def up(
         workers=workers,
         gateway_port=_gateway_port(port),
     )
+    # As Ctrl-C; under nohup a terminal that is closed is ignored, and stays so.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     with _stderr.status("starting Redis and the workers …"):
         stack.start()
     try:

@@ -38,7 +38,7 @@ class Running:
     def end(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait()
 
 
 @dataclass
@@ -76,7 +76,6 @@ class Terminal:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=150,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -125,7 +126,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Site]:
     """The one that all tests of the page visit."""
     folder = tmp_path_factory.mktemp("site")
     database_url = f"sqlite:///{folder / 'labelmill.db'}"
@@ -135,6 +136,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         workers.configure(
             _MODELS,
             upload_store=str(folder / "uploads"),
+            cache_dir=str(cache_dir),
             # A worker that dies is missed soon, and its job poisoned at once.
             lease_seconds="1",
             max_attempts="1",
@@ -178,7 +180,7 @@ def serving(workers: Workers, **settings: str) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait()
 
 
 @pytest.fixture

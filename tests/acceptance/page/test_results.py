@@ -44,6 +44,16 @@ def test_the_histogram_of_labels_filters(results: Page) -> None:
     expect(rows).to_have_count(3)
 
 
+def test_a_look_that_finds_nothing_new_leaves_the_focus(results: Page) -> None:
+    """Else a click in progress would be lost, too."""
+    pear = results.locator(".labels").get_by_role("link", name="pear 3")
+    pear.focus()
+    for _ in range(2):  # the second look begins after the first has drawn what it found
+        with results.expect_response(re.compile("/v1/results/summary")):
+            pass
+    expect(pear).to_be_focused()
+
+
 def test_search_is_found_in_the_address(results: Page) -> None:
     rows = results.locator("tr[data-id]")
     results.get_by_label("Search text").fill("PLUM")

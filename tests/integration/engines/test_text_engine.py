@@ -107,7 +107,10 @@ def test_a_budget_is_measured_once_for_a_model_and_a_device(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("family", TEXT_FAMILIES)
-def test_every_layout_can_be_measured(family: str, tmp_path: Path) -> None:
+def test_every_layout_can_be_measured(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labelmill.engines.text._BUDGETS", [256, 512])  # it takes seconds with all
     engine = text_engine(save_text_checkpoint(tmp_path / family, family))
     before = answers(engine, text_jobs(TEXTS))
 

@@ -38,7 +38,6 @@ def test_the_requests_of_the_page_are_answered(settings: GatewaySettings, tmp_pa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
             check=False,
         )
     assert done.returncode == 0, done.stderr

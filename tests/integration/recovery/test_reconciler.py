@@ -288,7 +288,7 @@ def test_jobs_that_redis_lost_have_one_row_each(
                         reconciler.sweep()
                     return len(store.results.get_many(ids)) == 500
 
-                wait_for(all_have_rows, timeout=60)
+                wait_for(all_have_rows)
                 wait_for(lambda: is_idle(broker))
                 assert store.results.counts()["scripted"].succeeded == 500
                 assert {row.label for row in store.results.get_many(ids).values()} == set(jobs)
@@ -309,7 +309,7 @@ def test_beat_and_a_worker_send_lost_jobs_again(workers: Workers) -> None:
         schedule = str(workers.folder / "schedule")
         celery = (sys.executable, "-m", "celery", "-A", "labelmill.worker")
         workers.start(*celery, "beat", "--schedule", schedule, wait=False)
-        assert wait_for(lambda: store.results.get("lost"), timeout=60).status is Status.SUCCEEDED
+        assert wait_for(lambda: store.results.get("lost")).status is Status.SUCCEEDED
 
 
 def test_the_command_tells_what_it_did(

@@ -154,7 +154,9 @@ def test_secrets_of_a_url_are_not_written_down() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [gzip.compress(CONTENT)[:9000], gzip.compress(CONTENT[:99]) + b"x"]
+    "broken",
+    [gzip.compress(CONTENT)[:9000], gzip.compress(CONTENT[:99]) + b"x"],
+    ids=["cut", "with more behind it"],
 )
 def test_a_short_file_that_breaks_off_is_read_up_to_there(tmp_path: Path, broken: bytes) -> None:
     file = tmp_path / "a.csv.gz"

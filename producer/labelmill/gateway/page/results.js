@@ -29,7 +29,7 @@ export function createResults() {
     older: el("button", { type: "button", class: "quiet", hidden: true, on: { click: showOlder } },
       "Show older"),
   };
-  const state = { filters: null, next: null, newest: null, controller: null };
+  const state = { filters: null, next: null, newest: null, summary: null, controller: null };
   const node = page(parts);
 
   function show({ parameters }) {
@@ -50,6 +50,7 @@ export function createResults() {
     hide();
     state.controller = new AbortController();
     state.newest = null;
+    state.summary = null;
     parts.fresh.hidden = true;
     parts.older.hidden = true;
     parts.rows.closest("table").setAttribute("aria-busy", "true");
@@ -68,7 +69,7 @@ export function createResults() {
         setText(parts.total, "Counting …");
         drawFirst(first);
       } else offerNew(first);
-      drawSummary(parts, await summaries(state.filters, signal), state.filters);
+      drawSummaryOnce(await summaries(state.filters, signal));
       parts.problem.hidden = true;
     } catch (error) {
       if (signal.aborted || error.code === "still_counting") return;
@@ -82,6 +83,14 @@ export function createResults() {
     fill(parts.rows, results.length ? results.map(row) : emptyRow(state.filters));
     parts.rows.closest("table").removeAttribute("aria-busy");
     parts.older.hidden = next === null;
+  }
+
+  /** What is the same stays: a link that is drawn anew loses the focus, and a click in progress. */
+  function drawSummaryOnce(summary) {
+    const drawn = JSON.stringify([summary, state.filters]);
+    if (drawn === state.summary) return;
+    state.summary = drawn;
+    drawSummary(parts, summary, state.filters);
   }
 
   function offerNew({ results }) {
