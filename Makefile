@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-changed check docs docs-serve bench faults soak screenshots versions train clean
+.PHONY: help demo test test-fast test-changed compatibility check docs docs-serve bench faults soak screenshots versions train clean
 
 # So many tests at once; what waits for processes leaves cores free for others.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
@@ -35,6 +35,9 @@ faults: $(READY)  ## Run the fault tests alone, in their long form: kills, resta
 
 soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
+
+compatibility: $(READY)  ## This version beside the last one, in one Redis and one database; BASE=353008f
+	$(BIN)/python -m tests.compatibility $(if $(BASE),--base $(BASE)) --numprocesses $(JOBS) --dist worksteal
 
 versions: $(READY)  ## The client on each Python with the oldest and newest packages; PYTHONS="…" for some
 	$(BIN)/python -m tests.versions $(PYTHONS)

@@ -18,7 +18,7 @@ from celery import Celery
 from redis import Redis
 
 from labelmill.broker import message
-from labelmill.broker.events import FIELD, STREAM, decode
+from labelmill.broker.announcements import FIELD, STREAM, decode
 from labelmill.broker.group import ConsumerGroup
 from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.bulk.checkpoint import run_publisher

@@ -18,6 +18,9 @@ from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
+OTHER_VERSION = "LABELMILL_TESTS_PYTHONPATH_OF_WORKERS"
+"""The variable by which workers are those of another version; see :mod:`tests.compatibility`."""
+
 SCRIPTED_MODELS = """
 [models.scripted]
 task = "text-classification"
@@ -105,7 +108,7 @@ class Workers:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env=self.environment(),
+                env=self.environment() | _other_version(),
                 start_new_session=True,
             )
         worker = WorkerProcess(name, process, log)
@@ -131,6 +134,11 @@ class Workers:
             for worker in self.started:
                 if worker.process.poll() is None:
                     all_of_them.callback(worker.kill)
+
+
+def _other_version() -> dict[str, str]:
+    path = os.environ.get(OTHER_VERSION)
+    return {"PYTHONPATH": path} if path else {}
 
 
 class Supervisor:

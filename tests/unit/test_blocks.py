@@ -23,7 +23,7 @@ import pytest
 from celery.bin.celery import celery as celery_command
 from ruamel.yaml import YAML
 
-from labelmill.broker.events import JobFinished
+from labelmill.broker.announcements import JobFinished
 from labelmill.cli.main import COMMANDS, command
 from labelmill.core.catalog import Catalog
 from tests.support.fences import ROOT, Block, blocks

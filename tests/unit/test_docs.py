@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from labelmill import client
-from labelmill.broker.events import JobFinished
+from labelmill.broker.announcements import JobFinished
 from labelmill.broker.inspect import QueueDepth
 from labelmill.cli.main import COMMANDS, command
 from labelmill.core.catalog import ModelSpec

@@ -13,9 +13,8 @@ from typing import Any
 
 import redis
 
+from labelmill.broker.announcements import STREAM, JobFinished, entries_of
 from labelmill.broker.connection import broker_errors, open_broker
-from labelmill.broker.events import STREAM, JobFinished
-from labelmill.broker.stream import entries_of
 
 logger = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ class QueueSnapshot:
         Parameters:
             grace: how far the clocks of producers, and the order of sending, may be apart.
         """
-        since = self.waiting_since[self.keys.list_of(priority)]
+        since = self.waiting_since[self.keys.list_name(priority)]
         return since - grace if since is not None else None
 
 

@@ -47,23 +47,25 @@ class Publisher:
             connection_pool(broker_url, most=_CONNECTIONS, tries_again=False)
         )
 
-    def publish(self, jobs: Sequence[SubmittedJob], note: CheckpointHash | None = None) -> None:
+    def publish(
+        self, jobs: Sequence[SubmittedJob], checkpoint: CheckpointHash | None = None
+    ) -> None:
         """Publish jobs, in their order.
 
         Parameters:
-            note: written down in one transaction with them: all of it is done, or nothing.
+            checkpoint: written down in one transaction with them: all of it is done, or nothing.
 
         Raises:
             BrokerUnavailable: Redis does not answer or refuses; some may have been published.
         """
         try:
-            with self._broker.pipeline(transaction=True) if note else nullcontext() as pipe:
+            with self._broker.pipeline(transaction=True) if checkpoint else nullcontext() as pipe:
                 for name, some in _by_list(jobs).items():
                     for messages in _commands(map(message.encode, some)):
                         (pipe or self._broker).lpush(name, *messages)
-                if pipe is not None and note is not None:
-                    pipe.hset(note.key, mapping=dict(note.fields))
-                    pipe.expire(note.key, note.lifetime)
+                if pipe is not None and checkpoint is not None:
+                    pipe.hset(checkpoint.key, mapping=dict(checkpoint.fields))
+                    pipe.expire(checkpoint.key, checkpoint.lifetime)
                     pipe.execute()
         except (redis.RedisError, OSError) as error:
             raise BrokerUnavailable(
@@ -79,8 +81,8 @@ class Publisher:
 
 def _by_list(jobs: Sequence[SubmittedJob]) -> dict[str, list[SubmittedJob]]:
     lists: dict[str, list[SubmittedJob]] = {}
-    for (queue, priority), some in groupby(jobs, attrgetter("model", "priority")):
-        lists.setdefault(QueueKeys(queue).list_of(priority), []).extend(some)
+    for (model, priority), some in groupby(jobs, attrgetter("model", "priority")):
+        lists.setdefault(QueueKeys(model).list_name(priority), []).extend(some)
     return lists
 
 

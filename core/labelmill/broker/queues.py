@@ -24,9 +24,9 @@ class QueueKeys:
     @property
     def lists(self) -> list[str]:
         """The lists that producers push to, the most urgent first."""
-        return [self.list_of(step) for step in PRIORITY_STEPS]
+        return [self.list_name(step) for step in PRIORITY_STEPS]
 
-    def list_of(self, priority: int) -> str:
+    def list_name(self, priority: int) -> str:
         """The list that a producer pushes a job of this priority (0 to 9) to."""
         step = PRIORITY_STEPS[bisect_right(PRIORITY_STEPS, priority) - 1]
         return self.queue if step == 0 else f"{self.queue}{_PRIORITY_SEPARATOR}{step}"

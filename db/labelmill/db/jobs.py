@@ -59,7 +59,7 @@ class Jobs(Repository):
         storable = storable_jobs(block)
         if not storable:
             return set()
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             added = insert_missing(connection, jobs, storable)
         return {job.id for job in block if storable_text(job.id) not in added}
 
@@ -73,7 +73,7 @@ class Jobs(Repository):
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take jobs out of the ledger again, because they could not be sent."""
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             for some in blocks_of(ids):
                 connection.execute(delete(jobs).where(jobs.c.id.in_(some)))
 
@@ -172,7 +172,7 @@ class Jobs(Repository):
         Whoever claims a job sends it, and may have told a caller so.
         """
         unclaimed = jobs.c.due_at == _due(jobs.c.enqueued_at)
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             for some in blocks_of(ids):
                 connection.execute(delete(jobs).where(jobs.c.id.in_(some), unclaimed))
 
@@ -192,7 +192,7 @@ class Jobs(Repository):
             .values(due_at=_due(sent_at))
             .returning(*_JOBS.selected_columns)
         )
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             return [
                 SubmittedJob(*row)._replace(sent_at=sent_at) for row in connection.execute(claim)
             ]

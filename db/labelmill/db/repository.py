@@ -39,8 +39,8 @@ class Repository:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """For one statement; see :func:`labelmill.db.connection.for_single_statements`."""
+    def _one_statement(self) -> Iterator[Connection]:
+        """For one statement, which is then committed, on PostgreSQL by itself in one round trip."""
         with translated(self._engine), self._single.begin() as connection:
             yield connection
 

@@ -87,7 +87,7 @@ class Results(Repository):
         storable = storable_results(group)
         if not storable:
             return 0
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             return len(insert_missing(connection, results, storable))
 
     def get(self, job_id: str) -> Result | None:

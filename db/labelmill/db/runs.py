@@ -101,7 +101,7 @@ class Runs(Repository):
         Raises:
             ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
         """
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             added = connection.scalar(self._insert(run).returning(runs.c.id))
         return added is not None
 
@@ -193,7 +193,7 @@ class Runs(Repository):
         return insert(runs).values(storable_record(runs, run)).on_conflict_do_nothing()
 
     def _update(self, run_id: str, **values: Any) -> None:
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             connection.execute(
                 update(runs).where(runs.c.id == storable_text(run_id)).values(values)
             )

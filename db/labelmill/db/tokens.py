@@ -19,7 +19,7 @@ class Tokens(Repository):
 
     def add(self, token: Token) -> None:
         """Keep a new token."""
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             connection.execute(insert(tokens).values(storable_record(tokens, token)))
 
     def find(self, digest: str) -> Token | None:
@@ -54,5 +54,5 @@ class Tokens(Repository):
             .values(revoked_at=at)
             .returning(tokens.c.id)
         )
-        with self._writing() as connection:
+        with self._one_statement() as connection:
             return connection.scalar(statement) is not None

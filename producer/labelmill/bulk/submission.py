@@ -58,19 +58,19 @@ class Submission:
             DatabaseUnavailable: the database is; likewise.
             SourceError: a source cannot be read.
         """
-        found = self.publisher.checkpoint()
-        self._first = self._last = _later(found.at)
+        published = self.publisher.checkpoint()
+        self._first = self._last = _later(published.at)
         for block in blocks:
             if block is not None:
-                self._submit_block(block, found)
+                self._submit_block(block, published)
                 self.progress.fraction = block.fraction
             self._tick()
         self._count(now=True)
 
-    def _submit_block(self, block: Block, found: RunCheckpoint) -> None:
+    def _submit_block(self, block: Block, published: RunCheckpoint) -> None:
         for rejected in block.rejected:
             self._reject(rejected)
-        beyond = [row for row in block.rows if row.number > found.row]
+        beyond = [row for row in block.rows if row.number > published.row]
         self.progress.before += len(block.rows) - len(beyond)
         rows: dict[str, NewRow] = {}
         for row in beyond:
@@ -82,7 +82,13 @@ class Submission:
         # Not before that: what waits in Redis is taken to be in the order of these times.
         self._last = moment = _later(self._last)
         jobs = [
-            SubmittedJob(id, self.run.model, row.payload, moment, self.run.id)
+            SubmittedJob(
+                id=id,
+                model=self.run.model,
+                payload=row.payload,
+                enqueued_at=moment,
+                run_id=self.run.id,
+            )
             for id, row in rows.items()
         ]
         added = self._patiently(lambda: self.database.runs.add_jobs(self.run, jobs))
@@ -90,7 +96,7 @@ class Submission:
         unsent = [job for job in jobs if job.id in added]
         if len(added) < len(rows):
             there = {id: row for id, row in rows.items() if id not in added}
-            unsent += self._recovered(there, found, moment)
+            unsent += self._recovered(there, published, moment)
             unsent.sort(key=lambda job: rows[job.id].number)
         self.progress.sent += self._publish(unsent, RunCheckpoint(block.last, moment))
 
@@ -118,7 +124,7 @@ class Submission:
         return self._patiently(publish)
 
     def _recovered(
-        self, there: dict[str, NewRow], found: RunCheckpoint, moment: datetime
+        self, there: dict[str, NewRow], published: RunCheckpoint, moment: datetime
     ) -> list[SubmittedJob]:
         """Of jobs that the ledger had already, those that were never published."""
         earlier = self._patiently(lambda: self.database.jobs.get_many(list(there)))
@@ -132,7 +138,7 @@ class Submission:
                 unsent.append(id)
             elif job.enqueued_at >= self._first:
                 self._reject_duplicate(row)
-            elif found.at is None or job.enqueued_at > found.at:
+            elif published.at is None or job.enqueued_at > published.at:
                 unsent.append(id)
             else:
                 self.progress.before += 1

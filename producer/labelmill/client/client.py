@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from labelmill.core.backoff import polls
 from labelmill.core.closing import Closeable
@@ -23,6 +23,7 @@ from labelmill.core.run import Run
 if TYPE_CHECKING:
     from labelmill.client.transactions import Transaction
     from labelmill.core.result import Result
+    from labelmill.db.database import Database
     from labelmill.db.runs import RunProgress
 
 BLOCK_SIZE = 1000  # jobs written to the ledger and published together
@@ -62,6 +63,16 @@ class Submitted:
     rejected: list[tuple[int, JobError]] = field(default_factory=list)
 
 
+class JobPublisher(Protocol):
+    """What a client sends jobs by."""
+
+    def publish(self, jobs: Sequence[SubmittedJob]) -> None:
+        """Publish jobs, in their order; raises ``BrokerUnavailable``."""
+
+    def close(self) -> None:
+        """Give up the connections."""
+
+
 class Client(Closeable):
     """Submits jobs and reads results; safe to share between threads.
 
@@ -81,12 +92,19 @@ class Client(Closeable):
         # client, and not to those that import an app for another reason than to submit.
 
         from labelmill.broker.publisher import Publisher
-        from labelmill.client.transactions import TransactionalEnqueue
         from labelmill.core.settings import BrokerSettings, DatabaseSettings
         from labelmill.db.database import Database
 
-        self._publisher = Publisher(broker_url or BrokerSettings().broker_url)
-        self._database = Database.open(database_url or DatabaseSettings().database_url)
+        self._connect(
+            Publisher(broker_url or BrokerSettings().broker_url),
+            Database.open(database_url or DatabaseSettings().database_url),
+        )
+
+    def _connect(self, publisher: JobPublisher, database: Database) -> None:
+        from labelmill.client.transactions import TransactionalEnqueue
+
+        self._publisher = publisher
+        self._database = database
         self._transactions = TransactionalEnqueue(self.publish)
 
     def submit_text(

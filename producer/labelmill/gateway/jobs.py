@@ -45,24 +45,24 @@ class JobFinder:
         """The job of that id, or None."""
         result, job = await self._executor.run(self._rows, job_id)
         if result is not None:
-            return finished(result, job)
+            return finished_job(result, job)
         if job is None:
             return None
-        return unfinished(job, running=await self._is_running(job))
+        return unfinished_job(job, running=await self._is_running(job))
 
-    async def of(self, results: Sequence[Result]) -> list[JobOut]:
+    async def of_results(self, results: Sequence[Result]) -> list[JobOut]:
         """The jobs of these rows."""
         if not results:
             return []
         known = await self._executor.run(
             self._database.jobs.get_many, [each.id for each in results]
         )
-        return [finished(each, known.get(each.id)) for each in results]
+        return [finished_job(each, known.get(each.id)) for each in results]
 
-    async def finished(self, ids: Sequence[str]) -> dict[str, JobOut]:
+    async def with_results(self, ids: Sequence[str]) -> dict[str, JobOut]:
         """Those of these jobs that have their rows."""
         rows = await self._executor.run(self._database.results.get_many, ids)
-        return {job.id: job for job in await self.of(list(rows.values()))}
+        return {job.id: job for job in await self.of_results(list(rows.values()))}
 
     async def payload(self, job_id: str) -> Mapping[str, JsonValue] | None:
         """What a job of the ledger asks for."""
@@ -82,7 +82,7 @@ class JobFinder:
             return False
 
 
-def finished(result: Result, job: SubmittedJob | None) -> JobOut:
+def finished_job(result: Result, job: SubmittedJob | None) -> JobOut:
     """A job that has its row; the ledger does not have those of a bare ``send_task``."""
     succeeded = result.status is Status.SUCCEEDED
     return JobOut(
@@ -102,7 +102,7 @@ def finished(result: Result, job: SubmittedJob | None) -> JobOut:
     )
 
 
-def unfinished(job: SubmittedJob, *, running: bool) -> JobOut:
+def unfinished_job(job: SubmittedJob, *, running: bool) -> JobOut:
     """A job of the ledger that has no row yet."""
     return JobOut(
         id=job.id,

@@ -10,8 +10,8 @@ from typing import Annotated, cast
 import redis
 from fastapi import Depends, Request
 
+from labelmill.broker.announcements import AnnouncementStream
 from labelmill.broker.connection import open_broker
-from labelmill.broker.stream import EventStream
 from labelmill.client import Client
 from labelmill.core.errors import BrokerUnavailable, DatabaseUnavailable, UploadStoreUnavailable
 from labelmill.core.run import Run
@@ -84,7 +84,7 @@ class Services:
     uploads: UploadStore
     executors: Executors
     queues: Queues
-    jobs: JobFinder
+    job_finder: JobFinder
     write_batcher: WriteBatcher
     watcher: Watcher
     summaries: Summaries
@@ -110,7 +110,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     with (
         closing(executors),
         broker,
-        EventStream(settings.broker_url) as events,
+        AnnouncementStream(settings.broker_url) as events,
         Database.open(settings.database_url) as database,
         Client(settings.broker_url, settings.database_url) as client,
     ):
@@ -138,7 +138,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
                 uploads=uploads,
                 executors=executors,
                 queues=queues,
-                jobs=jobs,
+                job_finder=jobs,
                 write_batcher=write_batcher,
                 watcher=watcher,
                 summaries=Summaries(database.results, executors.summaries, seconds),

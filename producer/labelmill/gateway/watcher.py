@@ -14,15 +14,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from labelmill.broker.events import JobFinished
-from labelmill.broker.stream import EventStream
+from labelmill.broker.announcements import AnnouncementStream, JobFinished
 from labelmill.core.errors import LabelmillError
 from labelmill.db.filters import ResultFilter
 from labelmill.db.results import Results
 from labelmill.gateway.executors import Executor
 from labelmill.gateway.jobs import JobFinder
 from labelmill.gateway.problems import try_again
-from labelmill.gateway.streams import Event, Stream
+from labelmill.gateway.subscriptions import Event, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -47,21 +46,21 @@ class Watcher:
 
     def __init__(
         self,
-        announcements: EventStream,
-        listening: Executor,
+        announcements: AnnouncementStream,
+        stream_executor: Executor,
         jobs: JobFinder,
         results: Results,
         executor: Executor,
         most_streams: int,
     ) -> None:
         self._announcements = announcements
-        self._listening = listening
+        self._stream_executor = stream_executor
         self._jobs = jobs
         self._results = results
         self._executor = executor
         self._most_streams = most_streams
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
-        self._streams: set[Stream] = set()
+        self._subscriptions: set[Subscription] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._looked_until = datetime.now(UTC)
         self._heard_at = 0.0
@@ -73,8 +72,8 @@ class Watcher:
 
     def let_go(self) -> None:
         """End all streams, and let nobody wait any longer."""
-        for stream in self._streams:
-            stream.close()
+        for subscription in self._subscriptions:
+            subscription.close()
         self._tell(list(self._waiting))
 
     async def close(self) -> None:
@@ -93,7 +92,7 @@ class Watcher:
         waiting.add(future)
         try:
             # It may have got its row before we began to listen for it.
-            if await self._jobs.finished([job_id]):
+            if await self._jobs.with_results([job_id]):
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -103,33 +102,35 @@ class Watcher:
             if not waiting:
                 self._waiting.pop(job_id, None)
 
-    def open(self, stream: Stream) -> None:
+    def subscribe(self, subscription: Subscription) -> None:
         """Give a stream what comes from now on.
 
         Raises:
             Problem: too many are open.
         """
-        if len(self._streams) >= self._most_streams:
+        if len(self._subscriptions) >= self._most_streams:
             raise try_again(503, "too_many_streams", "too many event streams are open")
-        if not self._streams:
+        if not self._subscriptions:
             self._looked_until = datetime.now(UTC)
-        self._streams.add(stream)
+        self._subscriptions.add(subscription)
 
-    def leave(self, stream: Stream) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Give a stream nothing any more."""
-        self._streams.discard(stream)
+        self._subscriptions.discard(subscription)
 
-    async def backlog(self, after: str, stream: Stream) -> tuple[str | None, list[Event]]:
+    async def backlog(
+        self, after: str, subscription: Subscription
+    ) -> tuple[str | None, list[Event]]:
         """Some of what was announced after an entry, and the entry to go on from, if any.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
             DatabaseUnavailable: the database does not answer.
         """
-        entries = await self._listening.run(self._announcements.read, after, 0)
+        entries = await self._stream_executor.run(self._announcements.read, after, 0)
         if not entries:
             return None, []
-        return entries[-1][0], await self._events(entries, [stream])
+        return entries[-1][0], await self._events(entries, [subscription])
 
     # Listening
 
@@ -138,8 +139,8 @@ class Watcher:
         while True:
             try:
                 if last is None:
-                    last = await self._listening.run(self._announcements.newest)
-                entries = await self._listening.run(self._announcements.read, last, _BLOCK_MS)
+                    last = await self._stream_executor.run(self._announcements.newest)
+                entries = await self._stream_executor.run(self._announcements.read, last, _BLOCK_MS)
                 if entries:
                     last = entries[-1][0]
                     await self._hear(entries)
@@ -152,23 +153,28 @@ class Watcher:
         self._heard_at = time.monotonic()
         self._looked_until = datetime.now(UTC)
         self._tell([each["id"] for _, announced in entries for each in announced])
-        if self._streams:
-            self._give(await self._events(entries, list(self._streams)))
+        if self._subscriptions:
+            self._give(await self._events(entries, list(self._subscriptions)))
 
-    async def _events(self, entries: Sequence[Entry], streams: Sequence[Stream]) -> list[Event]:
-        """What one of the streams wants of these entries, the newest only where it is much."""
+    async def _events(
+        self, entries: Sequence[Entry], subscriptions: Sequence[Subscription]
+    ) -> list[Event]:
+        """What one of them wants of these entries, the newest only where it is much.
+
+        The rows are read again: an event shows the whole job, and an announcement a part.
+        """
         wanted = [
             (each["id"], entry)
             for entry, announced in entries
             for each in announced
-            if any(stream.wants(each["run"], each["model"]) for stream in streams)
+            if any(subscription.wants(each["run"], each["model"]) for subscription in subscriptions)
         ]
         left_out = wanted[:-_MOST_LOOKED_UP]
-        for stream in streams if left_out else ():
-            stream.miss(len(left_out))
+        for subscription in subscriptions if left_out else ():
+            subscription.miss(len(left_out))
         self._remember([job_id for job_id, _ in left_out])
         shown = wanted[-_MOST_LOOKED_UP:]
-        rows = await self._jobs.finished([job_id for job_id, _ in shown])
+        rows = await self._jobs.with_results([job_id for job_id, _ in shown])
         events = [Event(rows[job_id], entry) for job_id, entry in shown if job_id in rows]
         return [
             # A reader that resumes after an entry has got the whole of it.
@@ -183,8 +189,8 @@ class Watcher:
             await asyncio.sleep(_POLL_SECONDS)
             try:
                 if self._waiting:
-                    self._tell(list(await self._jobs.finished(list(self._waiting))))
-                if self._streams and time.monotonic() - self._heard_at > _QUIET_SECONDS:
+                    self._tell(list(await self._jobs.with_results(list(self._waiting))))
+                if self._subscriptions and time.monotonic() - self._heard_at > _QUIET_SECONDS:
                     await self._look()
             except LabelmillError as error:
                 logger.warning("rows are not found: %s", error)
@@ -195,7 +201,7 @@ class Watcher:
         new = [each for each in reversed(page.results) if each.id not in self._seen]
         if new:
             self._looked_until = max(self._looked_until, new[-1].finished_at)
-            self._give([Event(job) for job in await self._jobs.of(new)])
+            self._give([Event(job) for job in await self._jobs.of_results(new)])
 
     # Telling
 
@@ -207,8 +213,10 @@ class Watcher:
 
     def _give(self, events: Sequence[Event]) -> None:
         self._remember([each.job.id for each in events])
-        for stream in self._streams:
-            stream.put([each for each in events if stream.wants(each.job.run, each.job.model)])
+        for subscription in self._subscriptions:
+            subscription.put(
+                [each for each in events if subscription.wants(each.job.run, each.job.model)]
+            )
 
     def _remember(self, ids: Sequence[str]) -> None:
         self._seen.update(dict.fromkeys(ids))

@@ -118,7 +118,7 @@ class DeadLetters:
         keys = QueueKeys(letter.queue)
         with broker_errors():
             moved = self._replay(
-                keys=[keys.dead, keys.list_of(again.priority)],
+                keys=[keys.dead, keys.list_name(again.priority)],
                 args=[letter.raw, message.encode(again)],
             )
         if not moved:

@@ -95,7 +95,7 @@ class Format:
     """How to read a source, as far as the user has said.
 
     Attributes:
-        name: one of :data:`labelmill.sources.FORMATS`; None for what its name says.
+        name: one of :data:`labelmill.sources.readers.FORMATS`; None for what its name says.
         delimiter, encoding: of text; None for a guess.
         split: of a data set; None for the only one.
     """

@@ -15,7 +15,7 @@ from enum import Enum
 from threading import Event
 from typing import NamedTuple
 
-from labelmill.broker.events import JobFinished
+from labelmill.broker.announcements import JobFinished
 from labelmill.core.errors import ConfigurationError
 from labelmill.webhook.settings import WebhookSettings
 from labelmill.webhook.signature import signed_headers

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
-from labelmill.broker.events import JobFinished, of_results
+from labelmill.broker.announcements import JobFinished, of_results
 from labelmill.broker.group import ConsumerGroup, Entry
 from labelmill.core.errors import ServiceUnavailable
 from labelmill.db.filters import ResultFilter

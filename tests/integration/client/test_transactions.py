@@ -67,7 +67,7 @@ def test_a_job_is_committed_with_the_callers_rows_and_then_sent(
         assert sent(broker) == []
         assert store.jobs.get(job_id) is None
     assert sent(broker) == [job_id]
-    read = message.decode(broker.lindex(QueueKeys("q").list_of(5), 0))
+    read = message.decode(broker.lindex(QueueKeys("q").list_name(5), 0))
     written = store.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "hello", "run": "r", "options": {"top_k": 2}}

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import redis
 
-from labelmill.broker.events import FIELD, STREAM, encode, of_results
+from labelmill.broker.announcements import FIELD, STREAM, encode, of_results
 from labelmill.core.result import Result
 from labelmill.db.database import Database
 from labelmill.gateway.settings import GatewaySettings

@@ -112,7 +112,7 @@ def test_a_replay_is_a_new_job_at_its_first_attempt(
     [_, oldest] = letters.of("q")
     assert letters.replay(oldest)
     assert dead_ids(broker) == ["b"]
-    sent = message.decode(broker.lindex(QueueKeys("q").list_of(6), 0))
+    sent = message.decode(broker.lindex(QueueKeys("q").list_name(6), 0))
     assert (sent.id, sent.job, sent.eta, sent.expires) == (
         "a:replay1",
         parse_job({"text": "secret", "run": "r"}),
@@ -141,7 +141,7 @@ def test_a_letter_is_replayed_once_by_two_at_once(
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(replay_all, range(2)))
-    waiting = broker.lrange(QueueKeys("q").list_of(6), 0, -1)
+    waiting = broker.lrange(QueueKeys("q").list_name(6), 0, -1)
     assert sorted(message.decode(raw).id for raw in waiting) == [f"{each}:replay1" for each in ids]
     assert dead_ids(broker) == []
 

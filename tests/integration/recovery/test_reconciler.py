@@ -92,7 +92,7 @@ def test_a_lost_job_is_sent_again_once(
     row = a_job("lost", priority=4, run_id="r", payload={"text": "x", "run": "r"})
     store.jobs.add([row])
     assert reconciler.sweep() == Swept(looked_at=1, sent=1)
-    [raw] = broker.lrange(QueueKeys("q").list_of(4), 0, -1)
+    [raw] = broker.lrange(QueueKeys("q").list_name(4), 0, -1)
     sent = message.decode(raw)
     assert sent.job is not None
     assert (sent.id, sent.job.text, sent.job.run) == ("lost", "x", "r")

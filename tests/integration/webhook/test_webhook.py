@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from labelmill.broker import group
-from labelmill.broker.events import STREAM, encode
+from labelmill.broker.announcements import STREAM, encode
 from labelmill.broker.group import ConsumerGroup
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.result import Result

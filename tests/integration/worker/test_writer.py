@@ -18,7 +18,7 @@ from tenacity import RetryError
 
 from labelmill.core.result import Result
 from labelmill.core.states import Status
-from labelmill.db import database
+from labelmill.db import connection
 from labelmill.db.database import Database
 from labelmill.worker.writer import RowWriter
 from tests.support.rows import a_result, newest_results
@@ -60,7 +60,7 @@ def in_background() -> Iterator[Callable[..., Future[tuple[list[Result], int]]]]
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite waits for a lock for a moment only."""
-    monkeypatch.setattr(database, "_LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "_LOCK_TIMEOUT_S", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_passes_is_waited_for(
         with store.engine.begin() as connection:
             connection.execute(text(_REFUSING.format(times=2, code=code)))
         rows, new = RowWriter(store, giving_up).write([row("a"), row("b")])
-        assert ([each["status"] for each in rows], new) == (["succeeded"] * 2, 2)
+        assert ([each.status for each in rows], new) == (["succeeded"] * 2, 2)
 
 
 def test_the_victim_of_a_deadlock_tries_again(
@@ -199,7 +199,7 @@ def test_a_row_that_is_refused_fails_alone(
     rows[7] = bad
     written, new = RowWriter(store, giving_up).write(rows)
     assert new == 20
-    assert [each["status"] for each in written].count(Status.FAILED) == 1
+    assert [each.status for each in written].count(Status.FAILED) == 1
     found = store.results.get_many([each.id for each in rows])
     assert len(found) == 20
     failed = [each for each in found.values() if each.status == "failed"]
@@ -228,6 +228,6 @@ def test_what_nobody_can_mend_is_raised(
     store: Database, giving_up: threading.Event, tmp_path: Path
 ) -> None:
     """Where not even the row that says so can be stored, the stage ends, and the jobs stay."""
-    unnameable = row("a") | {"worker": "w" * 1000}
+    unnameable = row("a")._replace(worker="w" * 1000)
     with pytest.raises(ValueError, match="longer than"):
-        RowWriter(store, giving_up).write([unnameable])  # type: ignore[list-item]
+        RowWriter(store, giving_up).write([unnameable])

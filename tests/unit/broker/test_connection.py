@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from labelmill.broker.announcements import AnnouncementStream
 from labelmill.broker.connection import checked_url, open_broker
 from labelmill.broker.group import ConsumerGroup
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.publisher import Publisher
-from labelmill.broker.stream import EventStream
 from labelmill.core.errors import ConfigurationError
 
 
@@ -19,7 +19,7 @@ def test_a_url_that_is_not_of_a_redis_is_refused(url: str) -> None:
     for use in (
         open_broker,
         Publisher,
-        EventStream,
+        AnnouncementStream,
         Doorbell,
         lambda url: ConsumerGroup(url, "g"),
     ):

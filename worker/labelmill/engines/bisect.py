@@ -1,4 +1,4 @@
-"""Isolation: one bad job fails alone."""
+"""Bisection, into quarters: one bad job fails alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Once: identical inputs are computed once."""
+"""Deduplication: identical inputs are computed once."""
 
 from __future__ import annotations
 

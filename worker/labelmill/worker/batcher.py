@@ -55,7 +55,7 @@ class BatchQueue:
             return [job for jobs in self._jobs.values() for job in jobs]
 
     def close(self) -> None:
-        """Hand over nothing more; what is ready stays job, to be given back."""
+        """Hand over nothing more; what is ready stays leased, to be given back."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -6,23 +6,21 @@ import queue
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import redis
 from celery.utils.log import get_logger
 
-from labelmill.broker import events
-from labelmill.broker.events import JobFinished
+from labelmill.broker import announcements
+from labelmill.broker.announcements import JobFinished
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.result import Result
 from labelmill.core.retry import GaveUp
-from labelmill.core.scatter import scatter
 from labelmill.core.states import Status
 from labelmill.db.database import Database
-from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.load import AnyEngine
-from labelmill.worker.job import Batch, InFlightJob, Outcome
+from labelmill.worker import steps
+from labelmill.worker.job import Batch, InFlightJob
 from labelmill.worker.retry import insisting
 from labelmill.worker.stopwatch import Stopwatch
 from labelmill.worker.writer import RowWriter
@@ -92,14 +90,16 @@ class CommitStage:
     def _commit(self, group: Batch) -> None:
         engine = self._engines[group.model]
         with self.decoding:
-            outcomes = self._decode(engine, group.jobs)
+            outcomes = steps.decode(engine, group.jobs)
         finished_at = self._leases.now()
         rows = [
-            _row(group.model, engine, job, outcome, worker=self._worker, finished_at=finished_at)
+            steps.row(
+                group.model, engine, job, outcome, worker=self._worker, finished_at=finished_at
+            )
             for job, outcome in zip(group.jobs, outcomes, strict=True)
         ]
         rows, inserted = self._writer.write(rows)
-        announced = self._announcements(rows, inserted)
+        announced = self._said_of(rows, inserted)
         insisting(redis.RedisError, OSError, until=self._giving_up).call(
             self._acknowledge, group, announced
         )
@@ -109,27 +109,14 @@ class CommitStage:
         self.counters.failed += sum(row.status is Status.FAILED for row in rows)
         self.counters.already_there += len(rows) - inserted
 
-    def _decode(self, engine: AnyEngine, jobs: Sequence[InFlightJob]) -> list[Outcome]:
-        failed = [index for index, job in enumerate(jobs) if isinstance(job.output, JobError)]
-        pending = [index for index, job in enumerate(jobs) if not isinstance(job.output, JobError)]
-        decoded = run_bisecting(
-            lambda chosen: engine.decode(
-                [jobs[index].output for index in chosen],
-                [jobs[index].parsed.options.top_k or engine.spec.top_k for index in chosen],
-            ),
-            pending,
-        )
-        errors: list[Outcome] = [jobs[index].output for index in failed]
-        return scatter(len(jobs), [(failed, errors), (pending, decoded)])
-
-    def _announcements(self, rows: Sequence[Result], inserted: int) -> list[JobFinished]:
+    def _said_of(self, rows: Sequence[Result], inserted: int) -> list[JobFinished]:
         """What is said of a group whose rows are committed."""
         if not self._leases.announces:
             return []
         if inserted == len(rows):
-            return events.of_results(rows)
+            return announcements.of_results(rows)
         # Some ids had their row before, and that one stands.
-        return events.of_results(self._writer.written([row.id for row in rows]))
+        return announcements.of_results(self._writer.written([row.id for row in rows]))
 
     def _acknowledge(self, group: Batch, announced: Sequence[JobFinished]) -> None:
         buried = [job for job in group.jobs if _is_poisoned(job)]
@@ -145,38 +132,6 @@ class CommitStage:
             self._leases.ack(
                 group.model, _leases(done), [each for each in announced if each["id"] not in dead]
             )
-
-
-def _row(
-    model: str,
-    engine: AnyEngine,
-    job: InFlightJob,
-    outcome: Outcome,
-    *,
-    worker: str,
-    finished_at: datetime,
-) -> Result:
-    error = outcome if isinstance(outcome, JobError) else None
-    scores = outcome if isinstance(outcome, list) else None
-    return Result(
-        id=job.id,
-        run_id=job.message.job.run if job.message.job else None,
-        model=model,
-        checkpoint=engine.spec.checkpoint,
-        revision=engine.revision,
-        status=Status.FAILED if error else Status.SUCCEEDED,
-        label=scores[0]["label"] if scores else None,
-        score=scores[0]["score"] if scores else None,
-        scores=scores,
-        error_code=error.code if error else None,
-        error_message=error.message if error else None,
-        attempt=job.lease.attempt,
-        group_size=job.group_size,
-        worker=worker,
-        enqueued_at=job.message.enqueued_at,
-        started_at=job.started_at,
-        finished_at=finished_at,
-    )
 
 
 def _leases(jobs: Sequence[InFlightJob]) -> list[Lease]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Hashable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 from labelmill.broker.leases import LeaseKeeper
 from labelmill.broker.leases.doorbell import Doorbell
-from labelmill.engines.bisect import run_bisecting
-from labelmill.engines.dedupe import run_distinct
 from labelmill.engines.load import AnyEngine
+from labelmill.worker import steps
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.job import Batch, InFlightJob
 from labelmill.worker.stopwatch import Stopwatch
@@ -48,20 +46,6 @@ class ForwardStage:
             # A lease that was lost is another worker's job now.
             self.current = [job for job in group.jobs if self._keeper.holds(job.lease)]
             with self.running:
-                self._forward(group.model, self.current)
+                steps.forward(self._engines[group.model], self.current)
             self._finished.put(Batch(group.model, self.current))
             self.current = []
-
-    def _forward(self, model: str, jobs: list[InFlightJob]) -> None:
-        outputs = run_distinct(
-            partial(run_bisecting, self._engines[model].forward),
-            [job.input for job in jobs],
-            [_identity(job) for job in jobs],
-        )
-        for job, output in zip(jobs, outputs, strict=True):
-            job.input, job.output, job.group_size = None, output, len(jobs)
-
-
-def _identity(job: InFlightJob) -> Hashable:
-    """Equal for equal inputs; the file of an image may have changed since it was last read."""
-    return job.parsed.text if job.parsed.text is not None else id(job.input)

@@ -72,7 +72,9 @@ class Pipeline:
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)
         self._finished: queue.Queue[Batch | None] = queue.Queue(_FINISHED_GROUPS)
-        self._ready = BatchQueue({queue: e.spec.group_size for queue, e in engines.items()})
+        self._ready = BatchQueue(
+            {model: engine.spec.group_size for model, engine in engines.items()}
+        )
         self._prepare = PrepareStage(
             engines,
             leases,

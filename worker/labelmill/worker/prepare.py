@@ -15,10 +15,8 @@ from labelmill.broker import message
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases, Taken
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.queues import QueueKeys
-from labelmill.core.errors import ErrorCode, JobError
-from labelmill.engines.bisect import run_bisecting
-from labelmill.engines.dedupe import run_distinct
 from labelmill.engines.load import AnyEngine
+from labelmill.worker import steps
 from labelmill.worker.background import BackgroundWork
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.job import Batch, InFlightJob
@@ -143,7 +141,9 @@ class PrepareStage:
             job = InFlightJob(lease, message.decode(lease.message), now)
             if self._delayed(job):
                 continue
-            job.output = self._refusal(job, engine)
+            job.output = steps.refusal(
+                job, engine, max_attempts=self._max_attempts, is_revoked=self._is_revoked
+            )
             (ended if job.output else admitted).append(job)
         if ended:
             self._finished.put(Batch(model, ended))
@@ -154,19 +154,7 @@ class PrepareStage:
             make_ready()
 
     def _make_ready(self, model: str, admitted: Sequence[InFlightJob]) -> None:
-        jobs = [job.parsed for job in admitted]
-        step = partial(run_bisecting, self._engines[model].prepare)
-        prepared: list[InFlightJob] = []
-        failed: list[InFlightJob] = []
-        for job, answer in zip(
-            admitted, run_distinct(step, jobs, [job.content for job in jobs]), strict=True
-        ):
-            if isinstance(answer, JobError):
-                job.output = answer
-                failed.append(job)
-            else:
-                job.input = answer
-                prepared.append(job)
+        prepared, failed = steps.prepare(self._engines[model], admitted)
         if prepared:
             self._ready.put(model, prepared)
         if failed:
@@ -182,25 +170,3 @@ class PrepareStage:
             logger.warning("cannot delay a job: %s; its lease expires", type(error).__name__)
         self._keeper.drop([job.lease])
         return True
-
-    def _refusal(self, job: InFlightJob, engine: AnyEngine) -> JobError | None:
-        """Why this job is not run, if it is not."""
-        read = job.message
-        if job.lease.attempt > self._max_attempts:
-            return JobError(
-                ErrorCode.POISONED,
-                f"the worker died {self._max_attempts} times with this job in its hands; it is "
-                "kept among the dead letters",
-            )
-        if read.error is not None:
-            return read.error
-        if self._is_revoked(read.id):
-            return JobError(ErrorCode.REVOKED, "the job was revoked before it was started")
-        if read.expires is not None and read.expires <= job.started_at:
-            return JobError(ErrorCode.EXPIRED, "the job's time ran out before it was started")
-        kind = engine.spec.task.reads
-        if job.parsed.kind is not kind:
-            return JobError(
-                ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as '{kind}'"
-            )
-        return None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import redis
 
-from labelmill.broker.events import STREAM, JobFinished, encode
+from labelmill.broker.announcements import STREAM, JobFinished, encode
 from labelmill.broker.queues import QueueKeys
 
 logger = logging.getLogger(__name__)
@@ -52,12 +52,12 @@ class Leases:
     Parameters:
         broker: a client with ``decode_responses`` off; one connection is used at a time.
         duration: how long a lease lasts unless renewed, in seconds.
-        announcements: about how many groups the stream of announcements keeps; 0 for no stream.
+        entries_kept: about how many groups the stream of announcements keeps; 0 for no stream.
     """
 
-    def __init__(self, broker: redis.Redis, duration: float, announcements: int = 0) -> None:
+    def __init__(self, broker: redis.Redis, duration: float, entries_kept: int = 0) -> None:
         self.duration = duration
-        self._announcements = announcements
+        self._entries_kept = entries_kept
         self._unannounced = 0
         self._milliseconds = int(duration * 1000)
         self._take = _script(broker, "take")
@@ -71,7 +71,7 @@ class Leases:
     @property
     def announces(self) -> bool:
         """Whether finished jobs are announced at all."""
-        return self._announcements > 0
+        return self._entries_kept > 0
 
     def now(self) -> datetime:
         """The time by the server's clock, carried on from its last answer."""
@@ -159,7 +159,7 @@ class Leases:
         announcement = encode(announced) if announced and self.announces else b""
         lost, refusal = self._ack(
             keys=[keys.messages, keys.attempts, keys.deadlines, STREAM, *dead],
-            args=[announcement, self._announcements, *_tokens(leases)],
+            args=[announcement, self._entries_kept, *_tokens(leases)],
         )
         self._note_refusal(refusal, len(announced))
         return set(lost)

@@ -13,7 +13,7 @@ from labelmill.core.errors import ServiceUnavailable
 from labelmill.gateway.dependencies import Reader
 from labelmill.gateway.openapi import problems
 from labelmill.gateway.services import Services, Shared
-from labelmill.gateway.streams import Stream
+from labelmill.gateway.subscriptions import Subscription
 
 router = APIRouter(tags=["results"])
 
@@ -43,8 +43,8 @@ async def get_events(
 
     `event: missed` says how many were left out because they came faster than they could be read.
     """
-    stream = Stream(run=run, model=model)
-    return _Events(services, stream, last)
+    subscription = Subscription(run=run, model=model)
+    return _Events(services, subscription, last)
 
 
 class _Events(StreamingResponse):
@@ -54,32 +54,36 @@ class _Events(StreamingResponse):
         Problem: too many are open.
     """
 
-    def __init__(self, services: Services, stream: Stream, last: str | None) -> None:
-        super().__init__(_encoded(services, stream, last), media_type="text/event-stream")
-        self._watcher, self._stream = services.watcher, stream
-        self._watcher.open(stream)
+    def __init__(self, services: Services, subscription: Subscription, last: str | None) -> None:
+        super().__init__(_encoded(services, subscription, last), media_type="text/event-stream")
+        self._watcher, self._subscription = services.watcher, subscription
+        self._watcher.subscribe(subscription)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._watcher.leave(self._stream)
+            self._watcher.unsubscribe(self._subscription)
 
 
-async def _encoded(services: Services, stream: Stream, last: str | None) -> AsyncIterator[bytes]:
+async def _encoded(
+    services: Services, subscription: Subscription, last: str | None
+) -> AsyncIterator[bytes]:
     # At once, so that the reader knows that it is heard.
     yield b": live\n\n"
-    async for part in _missed(services, stream, last):
+    async for part in _caught_up(services, subscription, last):
         yield part
-    async for part in stream.encoded():
+    async for part in subscription.encoded():
         yield part
 
 
-async def _missed(services: Services, stream: Stream, last: str | None) -> AsyncIterator[bytes]:
+async def _caught_up(
+    services: Services, subscription: Subscription, last: str | None
+) -> AsyncIterator[bytes]:
     """What came after an entry; some of it may come again with what is live."""
     while last is not None:
         try:
-            last, events = await services.watcher.backlog(last, stream)
+            last, events = await services.watcher.backlog(last, subscription)
         except ServiceUnavailable:
             return
         for event in events:

@@ -29,7 +29,7 @@ _KEPT = "private, max-age=86400, immutable"  # the image of a job never changes
 )
 async def get_thumbnail(id: str, services: Shared, _caller: Reader) -> Response:
     """A job's image, small, where it was uploaded or came with the job."""
-    payload = await services.jobs.payload(id)
+    payload = await services.job_finder.payload(id)
     if payload is None or not has_thumbnail(payload):
         raise Problem(404, "not_found", "there is no image of a job of that id here")
     image = Image.model_validate(payload["image"])
@@ -53,10 +53,10 @@ async def get_job(
     ] = None,
 ) -> JobOut:
     """A job: where it is and, once it is done, how it came out."""
-    job = await services.jobs.find(id)
+    job = await services.job_finder.find(id)
     if job is not None and wait is not None and job.finished_at is None:
         await _wait(request, services, id, min(float(wait.removesuffix("s")), _LONGEST_WAIT))
-        job = await services.jobs.find(id)
+        job = await services.job_finder.find(id)
     if job is None:
         raise Problem(404, "not_found", "there is no job of that id")
     return job

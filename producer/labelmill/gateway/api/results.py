@@ -81,7 +81,7 @@ async def get_results(
         services.database.results.page, wanted, limit, after
     )
     return ResultsOut(
-        results=await services.jobs.of(page.results),
+        results=await services.job_finder.of_results(page.results),
         next=None if page.next is None else str(page.next),
     )
 

@@ -27,7 +27,7 @@ class Event:
 
 
 @dataclass(eq=False, slots=True)
-class Stream:
+class Subscription:
     """One reader, of all results or of those of a run or a model."""
 
     run: str | None = None

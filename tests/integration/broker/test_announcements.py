@@ -8,10 +8,9 @@ from datetime import timedelta
 import pytest
 import redis
 
-from labelmill.broker.events import STREAM, JobFinished
+from labelmill.broker.announcements import STREAM, AnnouncementStream, JobFinished
 from labelmill.broker.leases import Leases
 from labelmill.broker.queues import QueueKeys
-from labelmill.broker.stream import EventStream
 from labelmill.client import NewJob
 from labelmill.local.redis import RedisServer
 from tests.support.counting import wait_until_nothing_is_left
@@ -27,8 +26,8 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def announcements(redis_url: str) -> Iterator[EventStream]:
-    with EventStream(redis_url) as announcements:
+def announcements(redis_url: str) -> Iterator[AnnouncementStream]:
+    with AnnouncementStream(redis_url) as announcements:
         yield announcements
 
 
@@ -55,8 +54,8 @@ def ids_of(entries: list[tuple[str, list[JobFinished]]]) -> list[list[str]]:
     return [[each["id"] for each in group] for _, group in entries]
 
 
-def test_a_group_is_one_entry(broker: redis.Redis, announcements: EventStream) -> None:
-    leases = Leases(broker, 30, announcements=100)
+def test_a_group_is_one_entry(broker: redis.Redis, announcements: AnnouncementStream) -> None:
+    leases = Leases(broker, 30, entries_kept=100)
     finish(broker, leases, "a", "b")
     finish(broker, leases, "c")
     entries = announcements.read("0", 0)
@@ -66,16 +65,18 @@ def test_a_group_is_one_entry(broker: redis.Redis, announcements: EventStream) -
     assert (announcements.oldest(), announcements.newest()) == (entries[0][0], entries[1][0])
 
 
-def test_a_reader_waits_for_what_comes(broker: redis.Redis, announcements: EventStream) -> None:
+def test_a_reader_waits_for_what_comes(
+    broker: redis.Redis, announcements: AnnouncementStream
+) -> None:
     after = announcements.newest()
     assert announcements.oldest() is None
     assert announcements.read(after, 1) == []
-    finish(broker, Leases(broker, 30, announcements=100), "a")
+    finish(broker, Leases(broker, 30, entries_kept=100), "a")
     assert ids_of(announcements.read(after, 30_000)) == [["a"]]
 
 
 def test_the_stream_is_bounded(broker: redis.Redis) -> None:
-    leases = Leases(broker, 30, announcements=10)
+    leases = Leases(broker, 30, entries_kept=10)
     for number in range(300):
         finish(broker, leases, str(number))
     # Redis removes whole nodes of a hundred entries.
@@ -83,12 +84,12 @@ def test_the_stream_is_bounded(broker: redis.Redis) -> None:
 
 
 def test_nothing_is_announced_where_it_is_turned_off(broker: redis.Redis) -> None:
-    finish(broker, Leases(broker, 30, announcements=0), "a")
+    finish(broker, Leases(broker, 30, entries_kept=0), "a")
     assert not broker.exists(STREAM)
 
 
 def test_what_no_worker_wrote_counts_for_nothing(
-    broker: redis.Redis, announcements: EventStream
+    broker: redis.Redis, announcements: AnnouncementStream
 ) -> None:
     for fields in ({"jobs": "{"}, {"jobs": "[1]"}, {"other": "x"}):
         broker.xadd(STREAM, fields)
@@ -96,10 +97,10 @@ def test_what_no_worker_wrote_counts_for_nothing(
 
 
 def test_jobs_are_announced_by_a_server_that_lost_their_leases(
-    broker: redis.Redis, announcements: EventStream
+    broker: redis.Redis, announcements: AnnouncementStream
 ) -> None:
     """Their rows are committed, so no reconciler sends them again: this is their only moment."""
-    leases = Leases(broker, 30, announcements=100)
+    leases = Leases(broker, 30, entries_kept=100)
     broker.lpush("q", "a")
     taken = leases.take("q", 1, claim=True).leases
     broker.flushall()
@@ -111,7 +112,7 @@ def test_a_full_redis_acknowledges_and_announces_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with RedisServer() as server, redis.Redis.from_url(server.url) as broker:
-        leases = Leases(broker, 30, announcements=100)
+        leases = Leases(broker, 30, entries_kept=100)
         broker.lpush("q", "a", "b", "c", "d")
         first, second, third, fourth = leases.take("q", 4, claim=True).leases
         broker.config_set("maxmemory", "100kb")
@@ -131,7 +132,7 @@ def test_a_full_redis_acknowledges_and_announces_nothing(
 
 def test_on_a_full_redis_the_oldest_announcements_make_room_for_jobs() -> None:
     with RedisServer() as server, redis.Redis.from_url(server.url) as broker:
-        leases = Leases(broker, 30, announcements=1000)
+        leases = Leases(broker, 30, entries_kept=1000)
         for number in range(300):
             finish(broker, leases, str(number))
         broker.lpush("q", *"abcd")
@@ -146,12 +147,12 @@ def test_a_key_that_is_no_stream_keeps_no_job_from_its_acknowledgement(
     broker: redis.Redis,
 ) -> None:
     broker.set(STREAM, "mine")
-    finish(broker, Leases(broker, 30, announcements=100), "a")
+    finish(broker, Leases(broker, 30, entries_kept=100), "a")
     assert not broker.exists(QueueKeys("q").messages)
 
 
 def test_every_outcome_is_announced_as_its_row(
-    workers: Workers, announcements: EventStream
+    workers: Workers, announcements: AnnouncementStream
 ) -> None:
     workers.configure(lease_seconds="0.5", max_attempts="1")
     with workers.client() as client, workers.broker() as broker:
@@ -189,7 +190,7 @@ def test_every_outcome_is_announced_as_its_row(
 
 
 def test_jobs_of_a_worker_that_died_before_acknowledging_are_announced_later(
-    workers: Workers, announcements: EventStream
+    workers: Workers, announcements: AnnouncementStream
 ) -> None:
     """As the rows that it had committed, though the second run of a poisoned job says otherwise."""
     workers.configure(lease_seconds="0.5", max_attempts="1")
@@ -207,7 +208,7 @@ def test_jobs_of_a_worker_that_died_before_acknowledging_are_announced_later(
 
 
 def test_the_same_job_twice_in_a_group_is_announced_once_a_group(
-    workers: Workers, announcements: EventStream
+    workers: Workers, announcements: AnnouncementStream
 ) -> None:
     with workers.client() as client, workers.broker() as broker:
         job_id = client.submit_text("scripted", "twice")

@@ -1,19 +1,79 @@
-"""The stream of announcements, for a reader that wants each of them from some moment on."""
+"""The announcements: what is said of finished jobs on the stream ``labelmill:finished``.
+
+The worker that acknowledges a group appends one entry for it, in the same step: its field ``jobs``
+is a JSON list of :class:`JobFinished`. Each follows its committed row, and may come twice.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypedDict
+
+from pydantic_core import from_json
 
 from labelmill.broker.connection import broker_errors, open_broker
-from labelmill.broker.events import FIELD, STREAM, JobFinished, decode
 from labelmill.core.closing import Closeable
+from labelmill.core.result import Result
+from labelmill.core.states import Status
+from labelmill.core.text import json_bytes
 
-_ANSWER_SECONDS = 5
+STREAM = "labelmill:finished"
+FIELD = b"jobs"
+
 _LONGEST_BLOCK_MS = 30_000
 _GROUPS_A_READ = 100
 
 
-class EventStream(Closeable):
+class JobFinished(TypedDict):
+    """What is said of one finished job: some of its row, under the names that it has there.
+
+    But for ``run``, which is ``run_id`` there.
+    """
+
+    id: str
+    model: str
+    run: str | None
+    status: Literal["succeeded", "failed"]
+    label: str | None
+    score: float | None
+    error_code: str | None
+
+
+def of_results(results: Iterable[Result]) -> list[JobFinished]:
+    """What is said of these rows."""
+    return [
+        {
+            "id": result.id,
+            "model": result.model,
+            "run": result.run_id,
+            # An enumeration's member is slow to ask for its value, and to encode.
+            "status": "succeeded" if result.status is Status.SUCCEEDED else "failed",
+            "label": result.label,
+            "score": result.score,
+            "error_code": result.error_code,
+        }
+        for result in results
+    ]
+
+
+def encode(jobs: Sequence[JobFinished]) -> bytes:
+    """The value of an entry's field ``jobs``."""
+    return json_bytes(jobs)
+
+
+def decode(value: bytes) -> list[JobFinished]:
+    """What an entry says: the jobs of its field ``jobs``.
+
+    Raises:
+        ValueError: it is no list of objects in JSON; no worker wrote it.
+    """
+    jobs: list[JobFinished] = from_json(value)
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
+        raise ValueError("an entry's field 'jobs' is a list of objects")
+    return jobs
+
+
+class AnnouncementStream(Closeable):
     """Reads ``labelmill:finished``; each reader gets every announcement. Safe between threads.
 
     The stream keeps the newest groups, by default about 2,000 (LABELMILL_ANNOUNCEMENTS): who was

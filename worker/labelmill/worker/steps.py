@@ -1,0 +1,171 @@
+"""The steps of a group, from messages to rows: what the stages do, without threads and servers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime
+from functools import partial
+
+from labelmill.core.errors import ErrorCode, JobError
+from labelmill.core.result import Result
+from labelmill.core.scatter import scatter
+from labelmill.core.states import Status
+from labelmill.db.errors import blames_rows
+from labelmill.engines.bisect import run_bisecting
+from labelmill.engines.dedupe import run_distinct
+from labelmill.engines.load import AnyEngine
+from labelmill.worker.job import InFlightJob, Outcome
+
+logger = logging.getLogger(__name__)
+
+
+def refusal(
+    job: InFlightJob,
+    engine: AnyEngine,
+    *,
+    max_attempts: int,
+    is_revoked: Callable[[str], bool],
+) -> JobError | None:
+    """Why this job is not run, if it is not."""
+    read = job.message
+    if job.lease.attempt > max_attempts:
+        return JobError(
+            ErrorCode.POISONED,
+            f"the worker died {max_attempts} times with this job in its hands; it is "
+            "kept among the dead letters",
+        )
+    if read.error is not None:
+        return read.error
+    if is_revoked(read.id):
+        return JobError(ErrorCode.REVOKED, "the job was revoked before it was started")
+    if read.expires is not None and read.expires <= job.started_at:
+        return JobError(ErrorCode.EXPIRED, "the job's time ran out before it was started")
+    kind = engine.spec.task.reads
+    if job.parsed.kind is not kind:
+        return JobError(
+            ErrorCode.WRONG_INPUT_KIND, f"this model reads one {kind}; send it as '{kind}'"
+        )
+    return None
+
+
+def prepare(
+    engine: AnyEngine, jobs: Sequence[InFlightJob]
+) -> tuple[list[InFlightJob], list[InFlightJob]]:
+    """Make the inputs of admitted jobs ready; returns those that are, and those that failed."""
+    parsed = [job.parsed for job in jobs]
+    step = partial(run_bisecting, engine.prepare)
+    prepared: list[InFlightJob] = []
+    failed: list[InFlightJob] = []
+    answers = run_distinct(step, parsed, [job.content for job in parsed])
+    for job, answer in zip(jobs, answers, strict=True):
+        if isinstance(answer, JobError):
+            job.output = answer
+            failed.append(job)
+        else:
+            job.input = answer
+            prepared.append(job)
+    return prepared, failed
+
+
+def forward(engine: AnyEngine, jobs: Sequence[InFlightJob]) -> None:
+    """Run the model over prepared jobs: each has its output then, or an error for one."""
+    outputs = run_distinct(
+        partial(run_bisecting, engine.forward),
+        [job.input for job in jobs],
+        [_identity(job) for job in jobs],
+    )
+    for job, output in zip(jobs, outputs, strict=True):
+        job.input, job.output, job.group_size = None, output, len(jobs)
+
+
+def decode(engine: AnyEngine, jobs: Sequence[InFlightJob]) -> list[Outcome]:
+    """The labels of each job, or the error that ended it."""
+    failed = [index for index, job in enumerate(jobs) if isinstance(job.output, JobError)]
+    pending = [index for index, job in enumerate(jobs) if not isinstance(job.output, JobError)]
+    decoded = run_bisecting(
+        lambda chosen: engine.decode(
+            [jobs[index].output for index in chosen],
+            [jobs[index].parsed.options.top_k or engine.spec.top_k for index in chosen],
+        ),
+        pending,
+    )
+    errors: list[Outcome] = [jobs[index].output for index in failed]
+    return scatter(len(jobs), [(failed, errors), (pending, decoded)])
+
+
+def row(
+    model: str,
+    engine: AnyEngine,
+    job: InFlightJob,
+    outcome: Outcome,
+    *,
+    worker: str,
+    finished_at: datetime,
+) -> Result:
+    """The row of a job that has ended."""
+    error = outcome if isinstance(outcome, JobError) else None
+    scores = outcome if isinstance(outcome, list) else None
+    return Result(
+        id=job.id,
+        run_id=job.message.job.run if job.message.job else None,
+        model=model,
+        checkpoint=engine.spec.checkpoint,
+        revision=engine.revision,
+        status=Status.FAILED if error else Status.SUCCEEDED,
+        label=scores[0]["label"] if scores else None,
+        score=scores[0]["score"] if scores else None,
+        scores=scores,
+        error_code=error.code if error else None,
+        error_message=error.message if error else None,
+        attempt=job.lease.attempt,
+        group_size=job.group_size,
+        worker=worker,
+        enqueued_at=job.message.enqueued_at,
+        started_at=job.started_at,
+        finished_at=finished_at,
+    )
+
+
+def write(
+    insert: Callable[[Sequence[Result]], int], rows: Sequence[Result]
+) -> tuple[list[Result], int]:
+    """Write rows; returns them as they were written, and how many of them were new.
+
+    Where the database refuses a group for what a row of it holds, its halves are written, down to
+    the row at fault: that one is replaced by one that says so.
+
+    Parameters:
+        insert: writes rows in one transaction, and says how many were new.
+    """
+    try:
+        return list(rows), insert(rows)
+    except Exception as error:
+        if not blames_rows(error):
+            raise
+        # The text of the error may quote the row.
+        logger.warning("the database refuses %d rows: %s", len(rows), type(error).__name__)
+    if len(rows) == 1:
+        refused = [_refused(rows[0])]
+        return refused, insert(refused)
+    half = len(rows) // 2
+    first, new_first = write(insert, rows[:half])
+    second, new_second = write(insert, rows[half:])
+    return first + second, new_first + new_second
+
+
+def _identity(job: InFlightJob) -> Hashable:
+    """Equal for equal inputs; the file of an image may have changed since it was last read."""
+    return job.parsed.text if job.parsed.text is not None else id(job.input)
+
+
+def _refused(row: Result) -> Result:
+    return row._replace(
+        status=Status.FAILED,
+        label=None,
+        score=None,
+        scores=None,
+        error_code=ErrorCode.UNSTORABLE,
+        error_message="the database refused what the model gave for this job alone; the worker's "
+        "log says why",
+    )
