@@ -67,7 +67,7 @@ OUTSIDE = {
 TREE = {
     "Begin": ["quickstart", "glossary"],
     "How to": [
-        *(f"how-to/{name}" for name in ("enqueue", "fastapi", "django", "flask", "celery")),
+        *(f"how-to/{name}" for name in ("enqueue", "fastapi", "django", "flask", "celery", "test")),
         *(f"how-to/{name}" for name in ("bulk", "results", "gateway", "page", "webhooks")),
         *(f"how-to/{name}" for name in ("scale", "deploy", "benchmark")),
     ],

@@ -39,8 +39,11 @@ STARTS: dict[str, list[str]] = {
     "tests.unit.client.test_light": ["labelmill.client"],
     "tests.unit.local.test_servers": ["labelmill.local"],
     "tests.unit.test_house": ["labelmill"],
+    "tests.unit.testing.test_doubles": ["labelmill.testing"],
     "tests.integration.engines.test_real_models": ["labelmill.cli.submit", *_ENGINES],
     "tests.integration.gateway.test_how_to": [],  # curl
+    "tests.integration.testing.test_engines": _ENGINES,
+    "tests.integration.testing.test_how_to": ["labelmill.client", "labelmill.testing"],
     "tests.integration.test_before_rooms": ["labelmill.cli", "labelmill.worker"],
     "tests.integration.webhook.test_webhook": ["labelmill.cli.webhook"],
     "tests.integration.worker.test_fetched_jobs": _ENGINES,

@@ -31,6 +31,7 @@ from labelmill.core.job import Job
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
 from labelmill.db.connection import create_database_engine
 from labelmill.engines import Engine
+from labelmill.testing import InlineWorker, InMemoryClient, StubEngine, check_engine
 from labelmill.webhook import InvalidSignature, verify
 
 
@@ -85,6 +86,17 @@ def others(secret: str, headers: dict[str, str], body: bytes) -> None:
     assert_type(catalog["topics"], ModelSpec)
     create_database_engine(DatabaseSettings().database_url).dispose()
     assert_type(ResultBackend, type[ResultBackend])
+
+
+def tests(engine: Shouting) -> None:
+    answers = {"Where is it?": "delivery"}
+    with InMemoryClient() as client:
+        submit(client, Session())
+        topics = StubEngine(answers, default={"a": 0.5})
+        worker = InlineWorker(client, {"topics": topics, "loud": engine})
+        assert_type(worker.run(), "list[Result]")
+    StubEngine(lambda job: job.text or JobError(ErrorCode.INVALID_JOB, "no text"))
+    check_engine(engine, [Job(text="a")])
 
 
 def misspelt() -> object:

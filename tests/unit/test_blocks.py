@@ -32,6 +32,7 @@ BLOCKS = list(blocks())
 SHELLS = ("console", "sh")
 
 _HOW_TO = "tests/acceptance/how_to/test_how_to.py"
+_TEST = "tests/integration/testing/test_how_to.py"
 _OTHERS = "tests/acceptance/how_to/test_other_pages.py"
 
 #: By page and language, the test that runs all blocks which have no comment.
@@ -53,6 +54,7 @@ RUN = {
     ("docs/how-to/django.md", "console"): f"{_HOW_TO}::test_from_a_django_form_to_a_label",
     ("docs/how-to/celery.md", "python"): f"{_HOW_TO}::test_from_a_celery_app_to_labels",
     ("docs/how-to/celery.md", "console"): f"{_HOW_TO}::test_from_a_celery_app_to_labels",
+    ("docs/how-to/test.md", "python"): f"{_TEST}::test_the_app_of_the_fastapi_page",
     ("docs/how-to/webhooks.md", "python"): f"{_HOW_TO}::test_a_webhook_tells_an_app",
     ("docs/how-to/webhooks.md", "console"): f"{_HOW_TO}::test_a_webhook_tells_an_app",
 }

@@ -13,7 +13,7 @@ from celery import states
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-from labelmill import client
+from labelmill import client, testing
 from labelmill.broker.announcements import JobFinished
 from labelmill.broker.inspect import QueueDepth
 from labelmill.cli.main import COMMANDS, command
@@ -123,6 +123,8 @@ def test_every_name_of_the_python_api_is_described() -> None:
     methods = [f".{name}" for name in vars(client.Client) if not name.startswith("_")]
     for name in [*client.__all__, "ResultBackend", *methods]:
         assert re.search(rf"`{re.escape(name)}\b", page), name
+    for name in testing.__all__:
+        assert re.search(rf"`{name}\b", page), name
 
 
 def test_every_request_of_the_gateway_is_described() -> None:
@@ -200,6 +202,7 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.rst"))
     named = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE))
     assert set(client.__all__) | {"ResultBackend", "Engine", "verify"} <= named
+    assert set(testing.__all__) <= named
 
 
 def test_every_decision_is_in_the_index_and_whole() -> None:

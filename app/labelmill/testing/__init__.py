@@ -15,10 +15,11 @@ No Redis, no worker process, no torch and no pytest is needed.
 
 from labelmill.testing.client import InMemoryBroker, InMemoryClient
 from labelmill.testing.conformance import EngineNotConformant, check_engine
-from labelmill.testing.engine import StubEngine
+from labelmill.testing.engine import Answer, StubEngine
 from labelmill.testing.worker import InlineWorker
 
 __all__ = [
+    "Answer",
     "EngineNotConformant",
     "InMemoryBroker",
     "InMemoryClient",

@@ -13,7 +13,7 @@ from labelmill.core.tasks import Task
 from labelmill.engines.base import Engine
 
 Answer: TypeAlias = str | Mapping[str, float] | JobError
-"""What a model is to say of a job: a label, labels with their scores, or why it failed."""
+"""What a model says of a job: a label, labels with their scores, or why it failed."""
 
 
 class StubEngine(Engine[Job, Answer]):

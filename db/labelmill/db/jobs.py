@@ -13,7 +13,6 @@ from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
 from labelmill.db.errors import translated
-from labelmill.db.insert import insert_missing
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
@@ -56,11 +55,7 @@ class Jobs(Repository):
             ValueError: if a number is not finite, a time has no zone, or an id, a run's id or a
                 model's alias is longer than ``MAX_ID_LENGTH``; nothing is written.
         """
-        storable = storable_jobs(block)
-        if not storable:
-            return set()
-        with self._one_statement() as connection:
-            added = insert_missing(connection, jobs, storable)
+        added = self._insert(jobs, storable_jobs(block))
         return {job.id for job in block if storable_text(job.id) not in added}
 
     def get(self, job_id: str) -> SubmittedJob | None:

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, Select, Table, select
 from labelmill.core.text import storable_text
 from labelmill.db.connection import for_single_statements, for_writing
 from labelmill.db.errors import translated
+from labelmill.db.insert import insert_missing
+from labelmill.db.rows import Row
 
 _IDS_A_QUERY = 1000
 
@@ -48,6 +50,17 @@ class Repository:
     def _transaction(self) -> Iterator[Connection]:
         with translated(self._engine), self._writer.begin() as connection:
             yield connection
+
+    def _insert(self, table: Table, rows: Sequence[Row]) -> set[str]:
+        """Commit the rows whose ids are not in the table, and return those ids.
+
+        Parameters:
+            rows: as :mod:`.rows` returns them.
+        """
+        if not rows:
+            return set()
+        with self._one_statement() as connection:
+            return insert_missing(connection, table, rows)
 
     def _get(
         self, table: Table, query: Select[*tuple[Any, ...]], make: Callable[..., _Record], key: str

@@ -13,7 +13,6 @@ from labelmill.core.states import Status
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
 from labelmill.db.filters import ResultFilter, by_columns, mentions
-from labelmill.db.insert import insert_missing
 from labelmill.db.records import Record, read_records, select_records
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_results
@@ -84,11 +83,7 @@ class Results(Repository):
                 model's alias or a worker's name is longer than ``MAX_ID_LENGTH``; nothing is
                 written.
         """
-        storable = storable_results(group)
-        if not storable:
-            return 0
-        with self._one_statement() as connection:
-            return len(insert_missing(connection, results, storable))
+        return len(self._insert(results, storable_results(group)))
 
     def get(self, job_id: str) -> Result | None:
         """The result of a job, or None while it has none."""

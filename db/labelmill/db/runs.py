@@ -102,7 +102,7 @@ class Runs(Repository):
             ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
         """
         with self._one_statement() as connection:
-            added = connection.scalar(self._insert(run).returning(runs.c.id))
+            added = connection.scalar(self._insertion(run).returning(runs.c.id))
         return added is not None
 
     def add_jobs(self, run: Run, block: Sequence[SubmittedJob]) -> set[str]:
@@ -114,7 +114,7 @@ class Runs(Repository):
             ValueError: if an id or the model's alias is too long; nothing is written.
         """
         storable = storable_jobs(block)
-        begin = self._insert(run)
+        begin = self._insertion(run)
         with self._transaction() as connection:
             added = insert_missing(connection, jobs, storable) if storable else set()
             if added:
@@ -188,7 +188,7 @@ class Runs(Repository):
             ],
         )
 
-    def _insert(self, run: Run) -> postgresql.Insert | sqlite.Insert:
+    def _insertion(self, run: Run) -> postgresql.Insert | sqlite.Insert:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         return insert(runs).values(storable_record(runs, run)).on_conflict_do_nothing()
 

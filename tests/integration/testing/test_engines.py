@@ -26,11 +26,8 @@ TEXTS = [
 
 
 def loaded(folder: Path, task: str, **options: Any) -> tuple[Any, ModelSpec]:
-    lines = [
-        f'task = "{task}"',
-        f'checkpoint = "{folder}"',
-        *(f"{k} = {v}" for k, v in options.items()),
-    ]
+    given = {"task": f'"{task}"', "checkpoint": f'"{folder}"', **options}
+    lines = [f"{name} = {value}" for name, value in given.items()]
     (folder / "models.toml").write_text("\n".join(["[models.m]", *lines]))
     spec = Catalog.load(folder / "models.toml")["m"]
     settings = EngineSettings(cache_dir=folder / "cache", image_root=folder)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from labelmill.client import Client, DuplicateJob, JobError, NewJob
 from labelmill.core.catalog import Catalog
@@ -13,26 +14,20 @@ from labelmill.core.job import SubmittedJob
 from labelmill.core.result import Result
 from labelmill.core.settings import EngineSettings
 from labelmill.db.database import Database
+from labelmill.db.tables import jobs
 from labelmill.engines.load import load_engine
 from labelmill.testing import InlineWorker, InMemoryClient
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
-MODELS = """
-[models.scripted]
-task = "text-classification"
-checkpoint = "."
-engine = "tests.support.engines:ScriptedEngine"
-group_size = 5
-"""
-
 #: What each has for itself.
-OWN = {"worker", "enqueued_at", "started_at", "finished_at"}
+OWN = {"worker", "enqueued_at", "started_at", "finished_at", "eta"}
 
 NOW = datetime.now(UTC)
+SOON = timedelta(seconds=1)
 
 
-def submit(client: Client, *, is_late: bool = False) -> list[str]:
+def submit(client: Client) -> list[str]:
     """A few dozen jobs of all kinds, refused ones too; what was refused, and as what."""
     refused: list[str] = []
 
@@ -53,7 +48,6 @@ def submit(client: Client, *, is_late: bool = False) -> list[str]:
     text("NUL \x00 and \ud800", id="odd \N{SNOWMAN}")
     text("late", id="expired", expires=NOW - timedelta(hours=1))
     text("due", id="due", eta=NOW - timedelta(hours=1), expires=NOW + timedelta(hours=1))
-    text("soon", id="soon", eta=datetime.now(UTC) + timedelta(seconds=1))
     text("much later", id="much-later", eta=NOW + timedelta(days=1))
     text("last", id="last", priority=9)
     text("", id="empty")
@@ -62,14 +56,20 @@ def submit(client: Client, *, is_late: bool = False) -> list[str]:
     text("x", id="many", top_k=0)
     text("x" * 300_000, id="large")
     client.submit_image("scripted", b"an image", id="image", image_name="scan.png")
-    jobs = [NewJob(text=f"of a run {number}", id=f"run-{number}") for number in range(7)]
-    made = client.submit_many("scripted", [*jobs, jobs[6], NewJob()], run="bulk", source="here")
+    several = [NewJob(text=f"of a run {number}", id=f"run-{number}") for number in range(7)]
+    given = [*several, several[6], NewJob()]
+    made = client.submit_many("scripted", given, run="bulk", source="here")
     said = [(number, str(error)) for number, error in made.rejected]
     return [*refused, str((made.ids, made.duplicates, said))]
 
 
 DONE = 20
-"""How many of them have a row before tomorrow."""
+"""How many of them have a row before tomorrow, with the one that :func:`submit_later` adds."""
+
+
+def submit_later(client: Client) -> None:
+    """A job that is put aside first; once the others have run, so that it has no company."""
+    client.submit_text("scripted", "soon", id="soon", eta=datetime.now(UTC) + SOON)
 
 
 @pytest.fixture
@@ -78,48 +78,44 @@ def double() -> Iterator[InMemoryClient]:
         yield client
 
 
-def compared(row: Result) -> dict[str, object]:
-    return {name: value for name, value in row._asdict().items() if name not in OWN}
-
-
-def entry(job: SubmittedJob | None) -> dict[str, object]:
-    assert job is not None
-    own = {"enqueued_at", "eta"} if job.id == "soon" else {"enqueued_at"}
-    return {name: value for name, value in job._asdict().items() if name not in own}
+def compared(record: Result | SubmittedJob) -> dict[str, object]:
+    return {name: value for name, value in record._asdict().items() if name not in OWN}
 
 
 def test_the_doubles_give_the_rows_of_a_worker(workers: Workers, double: InMemoryClient) -> None:
-    workers.configure(MODELS)
     catalog = Catalog.load(workers.folder / "models.toml")
-    engine = load_engine(catalog["scripted"], EngineSettings())
+    inline = InlineWorker(double, {"scripted": load_engine(catalog["scripted"], EngineSettings())})
     with workers.client() as client, Database.open(workers.database_url) as database:
+
+        def wait_for_rows(count: int) -> None:
+            wait_for(lambda: sum(map(sum, database.results.counts().values())) == count)
+
         refused = submit(client)
         assert submit(double) == refused
         assert len(refused) == 7
+
         worker = workers.start()
-        wait_for(lambda: sum(map(sum, database.results.counts().values())) == DONE)
+        wait_for_rows(DONE - 1)
+        assert len(inline.run()) == DONE - 1
+        submit_later(client)
+        wait_for_rows(DONE)
+        submit_later(double)
+        assert inline.run() == []
+        assert len(inline.run(at=datetime.now(UTC) + SOON)) == 1
 
-        InlineWorker(double, {"scripted": engine}).run(at=NOW + timedelta(minutes=5))
-
-        ids = list(double.database.jobs.get_many([*database_ids(database), "nonsense"]))
-        assert len(ids) == DONE + 1
-        real = database.results.get_many(ids)
-        ours = double.database.results.get_many(ids)
-        assert {each.worker for each in real.values()} == {worker.name}
-        assert len(real) == DONE
-        for job_id in ids:
-            assert entry(double.database.jobs.get(job_id)) == entry(database.jobs.get(job_id))
-            if job_id != "much-later":
-                assert compared(ours[job_id]) == compared(real[job_id])
-        assert set(ours) == set(real)
+        real, ours = all_of(database), all_of(double.database)
+        assert [compared(job) for job in ours[0]] == [compared(job) for job in real[0]]
+        assert len(ours[0]) == DONE + 1
+        assert [compared(row) for row in ours[1]] == [compared(row) for row in real[1]]
+        assert {row.worker for row in real[1]} == {worker.name}
+        assert {row.group_size for row in real[1]} >= {0, 1, 16}
         assert double.progress("bulk") == client.progress("bulk")
         assert double.progress("none") is client.progress("none") is None
 
 
-def database_ids(database: Database) -> list[str]:
-    from sqlalchemy import select
-
-    from labelmill.db.tables import jobs
-
+def all_of(database: Database) -> tuple[list[SubmittedJob], list[Result]]:
+    """The ledger, and the rows, in the order of their ids."""
     with database.engine.connect() as connection:
-        return list(connection.execute(select(jobs.c.id)).scalars())
+        ids = list(connection.execute(select(jobs.c.id).order_by(jobs.c.id)).scalars())
+    ledger, rows = database.jobs.get_many(ids), database.results.get_many(ids)
+    return list(ledger.values()), list(rows.values())

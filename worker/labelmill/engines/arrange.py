@@ -21,7 +21,7 @@ from labelmill.engines.tokens import Encoding
 from labelmill.engines.transfer import Upload
 
 #: A pass: from texts to logits of the shape ``[texts, labels]``, on the model's device.
-Run = Callable[[Sequence[Encoding]], torch.Tensor]
+ForwardPass = Callable[[Sequence[Encoding]], torch.Tensor]
 
 #: Of different lengths in any tokenizer; the last is long, so that a model whose tokens look no
 #: further than a window is seen to do so.
@@ -34,7 +34,7 @@ class Arrangement:
     """How a model's texts are run."""
 
     layout: Layout
-    run: Run
+    run: ForwardPass
 
 
 def arrange(
@@ -59,7 +59,7 @@ def arrange(
     Raises:
         ModelLoadError: the model cannot run any of the probes.
     """
-    padded_run: Run = torch.inference_mode()(padded)
+    padded_run: ForwardPass = torch.inference_mode()(padded)
     probes, alone = _alone(model, padded_run, texts)
     longest = max(range(len(probes)), key=lambda index: len(probes[index]["input_ids"]))
     length = len(probes[longest]["input_ids"])
@@ -78,7 +78,7 @@ def arrange(
 
 
 def _alone(
-    model: PreTrainedModel, run: Run, texts: Sequence[Encoding]
+    model: PreTrainedModel, run: ForwardPass, texts: Sequence[Encoding]
 ) -> tuple[list[Encoding], torch.Tensor]:
     """The texts that the model reads, and its logits for each alone."""
     probes, logits, failure = [], [], "no tokens"
@@ -100,7 +100,7 @@ def _alone(
     return probes, torch.cat(logits)
 
 
-def _answers(run: Run, probes: Sequence[Encoding], expected: torch.Tensor) -> bool:
+def _answers(run: ForwardPass, probes: Sequence[Encoding], expected: torch.Tensor) -> bool:
     """Whether a pass over the probes gives the expected logits (shape ``[probes, labels]``)."""
     try:
         with torch.inference_mode():

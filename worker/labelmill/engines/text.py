@@ -20,7 +20,7 @@ from labelmill.core.job import Job
 from labelmill.core.result import LabelScore
 from labelmill.core.scatter import scatter
 from labelmill.engines import checkpoint
-from labelmill.engines.arrange import PROBES, arrange
+from labelmill.engines.arrange import PROBES, ForwardPass, arrange
 from labelmill.engines.base import Engine
 from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
@@ -81,7 +81,8 @@ class TextEngine(Engine[Encoding, torch.Tensor]):
             may_pack=not spec.compile
             and (device.type != "cuda" or self._model.dtype != torch.float32),
         )
-        self.layout, self._run = arrangement.layout, arrangement.run
+        self.layout = arrangement.layout
+        self._run: ForwardPass = arrangement.run  # a PackedModel, or a PaddedModel
         logger.info("%s runs texts %s", spec.checkpoint, self.layout.value)
 
     def calibrate(self, remembered: BudgetFile) -> None:
