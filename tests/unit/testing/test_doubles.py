@@ -293,7 +293,10 @@ class TestStub:
 
 def test_it_is_light(tmp_path: Path) -> None:
     """A light installation has neither Celery nor Alembic, and a web app's tests no torch."""
-    others = ("alembic", "celery", "kombu", "tenacity", "numpy", "torch", "transformers", "pytest")
+    others = (
+        *("alembic", "celery", "fsspec", "kombu", "psycopg", "tenacity", "typer"),
+        *("PIL", "hiredis", "numpy", "pytest", "torch", "transformers"),
+    )
     code = f"""
 import json, sys
 for name in {others}:
