@@ -8,8 +8,8 @@ READY := $(VENV)/ready
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-changed compatibility check docs docs-serve bench faults soak screenshots versions train clean
 
-# So many tests at once; what waits for processes leaves cores free for others.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+# So many tests at once. One more than there are cores, since many wait; each has its own servers.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 1))')
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 ##@ Begin

@@ -34,6 +34,7 @@ _ENGINES = ["labelmill.engines.text", "labelmill.engines.image"]
 #: Modules of tests, by the beginnings of their names, and the modules that they start as processes.
 STARTS: dict[str, list[str]] = {
     "tests.support.worker": ["labelmill.cli.worker"],
+    "tests.support.together": ["labelmill.cli.main"],
     "tests.support.web": [],  # openssl
     "tests.unit.cli.test_main": ["labelmill.cli"],
     "tests.unit.client.test_light": ["labelmill.client"],

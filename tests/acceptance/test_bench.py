@@ -15,8 +15,8 @@ from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoin
 from tests.support.images import encoded, picture
 from tests.support.together import together
 
-# For the image by which passes are measured.
-TOO_FEW_PIXELS = "100000"
+# Too few for the image by which passes are measured, which would take half a minute.
+FEW_PIXELS = "200000"
 
 
 def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("parts")
     parts = (*PEERS, "memory")
     options = ("--smoke", "--database", "sqlite", "--results", str(folder))
-    done = run(folder, "labelmill.bench", *parts, *options)
+    settings = {"LABELMILL_MAX_IMAGE_PIXELS": FEW_PIXELS}
+    done = run(folder, "labelmill.bench", *parts, *options, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -95,7 +96,8 @@ def test_memory_is_drawn_over_the_jobs(measured: tuple[Path, str]) -> None:
 def test_the_gpu_s_code_runs_without_one_and_says_so(tmp_path: Path) -> None:
     # The budget is given: to measure it is tested elsewhere, and takes half a minute.
     options = ("--device", "cpu", "--smoke", "--token-budget", "4096", "--results", str(tmp_path))
-    done = run(tmp_path, "labelmill.bench.gpu", *options)
+    settings = {"LABELMILL_MAX_IMAGE_PIXELS": FEW_PIXELS}
+    done = run(tmp_path, "labelmill.bench.gpu", *options, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not measured on a GPU" in done.stdout
     assert {each["peer"] for each in report(tmp_path / "gpu.json")["measures"]} == {
@@ -148,7 +150,7 @@ def test_one_s_own_texts_size_one_s_own_model(folder: Path) -> None:
 
 def test_a_folder_of_images_sizes_an_image_model(folder: Path) -> None:
     arguments = ("bench", "scans", "--data", "images", "--repeats", "1")
-    done = run(folder, "labelmill", *arguments, LABELMILL_MAX_IMAGE_PIXELS=TOO_FEW_PIXELS)
+    done = run(folder, "labelmill", *arguments, LABELMILL_MAX_IMAGE_PIXELS=FEW_PIXELS)
     assert done.returncode == 0, done.stderr
     assert "suggested group_size: 4" in done.stdout
 

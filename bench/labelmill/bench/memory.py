@@ -53,7 +53,7 @@ def run(options: Options, log: Log) -> Report:
         checkpoint = checkpoints.tiny_bert(
             Path(folder), hidden_size=32, num_hidden_layers=1, intermediate_size=64
         )
-        model = checkpoint_table("text", checkpoint, options.group_size)
+        model = checkpoint_table("text", checkpoint, options.group_size, **options.text_settings)
         figures = ours.trial(model, Load(texts[:jobs], inputs.texts(500, seed=1)), during=look)
     log(f"{jobs:,} jobs, {figures.rate:,.0f}/s")
     grown, last = growth(points), points[-1][1]

@@ -47,6 +47,11 @@ class Options:
         """The data, if it is a folder."""
         return self.data.resolve() if self.data is not None and self.data.is_dir() else None
 
+    @property
+    def text_settings(self) -> dict[str, int]:
+        """Of a text model. To measure its budget would take longer than the rest of a smoke run."""
+        return {"token_budget": 4096} if self.smoke else {}
+
     def pick(self, full: Sizes, smoke: Sizes) -> Sizes:
         """The one for this run."""
         return smoke if self.smoke else full

@@ -54,7 +54,7 @@ def run(options: Options, log: Log) -> Report:
         end_to_end() as ours,
     ):
         checkpoint = checkpoints.poisonable_bert(Path(folder))
-        model = checkpoint_table("text", checkpoint, options.group_size)
+        model = checkpoint_table("text", checkpoint, options.group_size, **options.text_settings)
         engine = models.load(model)
         good, bad = models.text_jobs(texts), models.text_jobs(poisoned)
         _engine_seconds(engine, models.text_jobs(warm_up), [])

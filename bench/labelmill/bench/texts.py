@@ -71,7 +71,9 @@ def run(options: Options, log: Log) -> Report:
 def _measure(
     case: Case, folder: Path, texts: list[str], options: Options, log: Log
 ) -> list[Measure]:
-    engine = models.load(checkpoint_table("text", folder, options.group_size))
+    engine = models.load(
+        checkpoint_table("text", folder, options.group_size, **options.text_settings)
+    )
     pipeline = TextPipeline(folder, device="cpu")
     jobs = models.text_jobs(texts)
     tokens = models.token_count(vocabulary.tokenizer(), texts)

@@ -41,7 +41,9 @@ def run(options: Options, log: Log) -> Report:
         tempfile.TemporaryDirectory(prefix="labelmill-bench-") as folder,
         end_to_end() as ours,
     ):
-        model = checkpoint_table("text", save(Path(folder)), options.group_size)
+        model = checkpoint_table(
+            "text", save(Path(folder)), options.group_size, **options.text_settings
+        )
         engine, jobs = models.load(model), models.text_jobs(texts)
         models.run(engine, models.text_jobs(warm_up))
         sides: dict[str, Callable[[], float]] = {
