@@ -39,6 +39,8 @@ STARTS: dict[str, list[str]] = {
     "tests.unit.cli.test_main": ["labelmill.cli"],
     "tests.unit.client.test_light": ["labelmill.client"],
     "tests.unit.local.test_servers": ["labelmill.local"],
+    "tests.unit.test_blocks": ["labelmill.cli"],
+    "tests.unit.test_docs": [],  # make
     "tests.unit.test_house": ["labelmill"],
     "tests.unit.testing.test_doubles": ["labelmill.testing"],
     "tests.integration.engines.test_real_models": ["labelmill.cli.submit", *_ENGINES],
@@ -74,13 +76,14 @@ READS: dict[str, list[str]] = {
     "tests/data/": ["tests.integration.test_before_rooms"],
     "tests/typing/": [],  # `make check`
     "tests/versions.py": [],  # it, and what follows, are run by hand
+    "tests/compatibility.py": [],
     "tests/soak.py": [],
     "tests/screenshots.py": [],
     "tests/typecheck.py": [],
 }
 
 #: They look at every file of the tree, and are quick.
-_HOUSE = ("tests.unit.test_house", "tests.unit.test_docs")
+_HOUSE = ("tests.unit.test_house", "tests.unit.test_docs", "tests.unit.test_blocks")
 
 # What a test names and does not import: "-m", "tests.support.faulty"; monkeypatch.setattr("…").
 _QUOTED = re.compile(r"""["']((?:labelmill|tests)(?:\.\w+)+)""")

@@ -29,8 +29,8 @@ def graph() -> grimp.ImportGraph:
             {"unit/core/test_job.py", "integration/export/test_join.py", "faults/test_kills.py"},
         ),
         (
-            "db/labelmill/db/store.py",
-            {"integration/db/test_store.py", "integration/worker/test_worker.py"},
+            "db/labelmill/db/results.py",
+            {"integration/db/test_results.py", "integration/worker/test_worker.py"},
             {"unit/core/test_job.py", "unit/images/test_decode.py"},
         ),
         (
@@ -47,7 +47,7 @@ def graph() -> grimp.ImportGraph:
         (
             "tests/support/faulty.py",
             {"faults/test_random_kills.py", "integration/worker/test_fetched_jobs.py"},
-            {"acceptance/test_export.py", "integration/db/test_store.py"},
+            {"acceptance/test_export.py", "integration/db/test_results.py"},
         ),
         (
             "tests/integration/gateway/conftest.py",
