@@ -107,10 +107,10 @@ def bare_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Database]:
-    """A store on an empty, migrated database: the test runs once on each kind."""
-    with Database.open(database_url) as store:
-        yield store
+def database(database_url: str) -> Iterator[Database]:
+    """A database on an empty, migrated database: the test runs once on each kind."""
+    with Database.open(database_url) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

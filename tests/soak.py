@@ -45,10 +45,10 @@ class Soak:
     """
 
     def __init__(
-        self, workers: Workers, client: Client, store: Database, chance: random.Random
+        self, workers: Workers, client: Client, database: Database, chance: random.Random
     ) -> None:
         self._client = client
-        self._store = store
+        self._database = database
         self._chance = chance
         self._supervisor = Supervisor(workers, _WORKERS)
         self.ids: list[str] = []
@@ -58,11 +58,11 @@ class Soak:
         """Rows a second, with the queue never empty."""
         self._submit(_BLOCK)
         wait_for(lambda: len(self._supervisor.ready()) == _WORKERS, 60)
-        first, began = row_count(self._store), time.monotonic()
+        first, began = row_count(self._database), time.monotonic()
         while time.monotonic() < began + _LOAD_SECONDS:
-            if len(self.ids) - row_count(self._store) < 10 * _BLOCK:
+            if len(self.ids) - row_count(self._database) < 10 * _BLOCK:
                 self._submit(_BLOCK)
-        return (row_count(self._store) - first) / (time.monotonic() - began)
+        return (row_count(self._database) - first) / (time.monotonic() - began)
 
     def kill_under_load(self, seconds: float, jobs_a_second: float, pause: float) -> None:
         """Submit at this rate, and kill a worker after pauses of ``pause`` on average."""
@@ -81,7 +81,7 @@ class Soak:
     def settle(self, timeout: float) -> None:
         """Wait for the last rows, as long as there is hope."""
         deadline = time.monotonic() + timeout
-        while row_count(self._store) < len(self.ids) and time.monotonic() < deadline:
+        while row_count(self._database) < len(self.ids) and time.monotonic() < deadline:
             self._supervisor.look()
             time.sleep(_LOOK_SECONDS)
 
@@ -90,7 +90,7 @@ class Soak:
         counted: Counter[str] = Counter()
         statuses: Counter[str] = Counter()
         longest = timedelta(0)
-        for row in all_results(self._store):
+        for row in all_results(self._database):
             counted[row.id] += 1
             statuses[row.status] += 1
             if row.enqueued_at is not None:
@@ -130,9 +130,9 @@ def main() -> int:
             max_attempts="99",
         )
         try:
-            with workers.client() as client, Database.open(postgres_server.url) as store:
-                freeze_results(store)
-                soak = Soak(workers, client, store, random.Random(options.seed))
+            with workers.client() as client, Database.open(postgres_server.url) as database:
+                freeze_results(database)
+                soak = Soak(workers, client, database, random.Random(options.seed))
                 capacity = soak.capacity()
                 print(
                     f"capacity      {capacity:.0f} rows/s, of which half is submitted", flush=True

@@ -30,8 +30,8 @@ def folder(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder with a database of one run's results."""
     folder = tmp_path_factory.mktemp("export")
     shutil.copy(migrated_sqlite, folder / "labelmill.db")
-    with Database.open(f"sqlite:///{folder / 'labelmill.db'}") as store:
-        store.results.write(
+    with Database.open(f"sqlite:///{folder / 'labelmill.db'}") as database:
+        database.results.write(
             [
                 {
                     "id": f"job-{number:04}",
@@ -55,7 +55,7 @@ def folder(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
                 for number in range(COUNT)
             ]
         )
-        store.jobs.add(
+        database.jobs.add(
             [
                 {
                     "id": f"job-{number:04}",

@@ -164,8 +164,8 @@ def test_images_outside_of_the_workers_root_are_told_beforehand(
     one = ("submit", "q", "--image", "a.png")
     done = run(environment, tmp_path, sys.executable, "-m", "labelmill", *one, code=2)
     assert "use --upload" in done.stderr
-    with Database.open(environment["LABELMILL_DATABASE_URL"]) as store:
-        assert store.runs.newest() == []
+    with Database.open(environment["LABELMILL_DATABASE_URL"]) as database:
+        assert database.runs.newest() == []
 
 
 def test_inputs_that_the_model_does_not_take_are_refused(

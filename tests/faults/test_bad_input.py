@@ -240,10 +240,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         try:
             worker = workers.start()
             memory = psutil.Process(worker.pid).memory_info().rss
-            with Database.open(url) as store:
+            with Database.open(url) as database:
                 ids = [*CASES, *siblings]
-                wait_for(lambda: len(store.results.get_many(ids)) == len(ids))
-                rows = store.results.get_many(ids)
+                wait_for(lambda: len(database.results.get_many(ids)) == len(ids))
+                rows = database.results.get_many(ids)
             yield Outcome(
                 {name: rows[name] for name in CASES},
                 {name: rows[name] for name in siblings},

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from labelmill.client import NewJob
-from tests.support.counting import depth, rows_of, store_of, wait_until_nothing_is_left
+from tests.support.counting import database_of, depth, rows_of, wait_until_nothing_is_left
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Workers
 
@@ -30,7 +30,7 @@ def test_clocks_that_are_an_hour_wrong_have_no_effect(workers: Workers, tmp_path
         too_late = client.submit_text("scripted", "too late", expires=timedelta(minutes=-30))
         started = int(broker.time()[0])
         # All but what the busy worker has prepared.
-        wait_for(lambda: len(store_of(client).results.get_many(ids)) >= len(ids) - GROUP_SIZE)
+        wait_for(lambda: len(database_of(client).results.get_many(ids)) >= len(ids) - GROUP_SIZE)
         wait_for(lambda: int(broker.time()[0]) > started + 3)
         assert depth(broker)["leased"] >= 1
         (tmp_path / "go").touch()

@@ -15,10 +15,10 @@ from labelmill.client import NewJob
 from labelmill.db.schema import upgrade
 from labelmill.local.postgres import PostgresServer
 from tests.support.counting import (
+    database_of,
     depth,
     freeze_results,
     rows_of,
-    store_of,
     wait_until_nothing_is_left,
 )
 from tests.support.proxy import Proxy
@@ -61,7 +61,7 @@ def test_an_unreachable_database(
         worker = workers.start()
         workers.database_url = direct
         with workers.client() as client, workers.broker() as broker:
-            freeze_results(store_of(client))
+            freeze_results(database_of(client))
             client.wait(before := client.submit_text("scripted", "before"))
             proxy.refuse()
             jobs = [NewJob(text=f"count {tmp_path / f'count{i}'}") for i in range(100)]

@@ -141,7 +141,7 @@ def test_killed_between_the_ledger_and_the_queue_it_loses_nothing(
         with (
             subprocess.Popen(command, env=environment) as process,
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as gateway,
-            Database.open(sqlite_url) as store,
+            Database.open(sqlite_url) as database,
         ):
             wait_for(lambda: _is_ready(gateway))
             gateway.get("/v1/models")
@@ -150,7 +150,7 @@ def test_killed_between_the_ledger_and_the_queue_it_loses_nothing(
                 # The bound on the queue was looked up just now, so the ledger is written.
                 with pytest.raises(httpx.ReadTimeout):
                     gateway.post("/v1/jobs", json=JOB | {"id": "lost"}, timeout=0.5)
-                wait_for(lambda: store.jobs.get("lost"))
+                wait_for(lambda: database.jobs.get("lost"))
                 process.send_signal(signal.SIGKILL)
                 process.wait()
         with redis.Redis.from_url(server.url) as broker:

@@ -9,10 +9,10 @@ import pytest
 from labelmill.broker.queues import QueueKeys
 from labelmill.client import NewJob
 from tests.support.counting import (
+    database_of,
     depth,
     freeze_results,
     rows_of,
-    store_of,
     wait_until_nothing_is_left,
 )
 from tests.support.rows import newest_results
@@ -26,14 +26,14 @@ def test_a_job_that_ends_its_worker_is_poisoned_and_takes_nobody_along(
 ) -> None:
     workers.configure(lease_seconds="0.5", max_attempts="2", forward_timeout="1")
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         jobs = [NewJob(text=poison if i == 7 else f"t{i}") for i in range(20)]
         ids = client.submit_many("scripted", jobs).ids
         supervisor = Supervisor(workers)
 
         def settled() -> bool:
             supervisor.look()
-            return len(store_of(client).results.get_many(ids)) == len(ids)
+            return len(database_of(client).results.get_many(ids)) == len(ids)
 
         wait_for(settled)
         rows = rows_of(client, ids)
@@ -86,7 +86,7 @@ def deadline(broker, keys: QueueKeys) -> float:  # type: ignore[no-untyped-def]
 
 def test_the_same_job_delivered_five_times_has_one_row(workers: Workers) -> None:
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         ids = client.submit_many("scripted", [NewJob(text=f"pause {i}") for i in range(200)]).ids
         entries = broker.lrange("scripted", 0, -1)
         for _ in range(4):
@@ -95,5 +95,5 @@ def test_the_same_job_delivered_five_times_has_one_row(workers: Workers) -> None
             workers.wait_ready(worker)
         rows = rows_of(client, ids)
         wait_until_nothing_is_left(broker)
-        assert len(newest_results(store_of(client), limit=1000)) == 200
+        assert len(newest_results(database_of(client), limit=1000)) == 200
     assert {(row.status, row.attempt) for row in rows} == {("succeeded", 1)}

@@ -10,11 +10,11 @@ import pytest
 
 from labelmill.client import Client, NewJob
 from tests.support.counting import (
+    database_of,
     depth,
     freeze_results,
     row_count,
     rows_of,
-    store_of,
     wait_until_nothing_is_left,
 )
 from tests.support.faulty import POINTS
@@ -39,17 +39,17 @@ def test_workers_killed_at_random_lose_nothing(workers_on_each: Workers, kills: 
     jobs = batches()
     ids: list[str] = []
     with workers.client() as client, workers.broker() as broker:
-        store = store_of(client)
-        freeze_results(store)
+        database = database_of(client)
+        freeze_results(database)
         supervisor = Supervisor(workers, 3)
         for _ in range(kills):
-            rows = row_count(store) + chance.randrange(200)
+            rows = row_count(database) + chance.randrange(200)
 
             def moment_has_come(rows: int = rows) -> bool:
                 supervisor.look()
                 if depth(broker)["waiting"] < IN_THE_QUEUE:
                     ids.extend(client.submit_many("scripted", next(jobs)).ids)
-                return row_count(store) >= rows and bool(supervisor.ready())
+                return row_count(database) >= rows and bool(supervisor.ready())
 
             wait_for(moment_has_come)
             chance.choice(supervisor.ready()).kill()
@@ -66,11 +66,11 @@ def test_workers_killed_at_random_lose_nothing(workers_on_each: Workers, kills: 
 def test_a_worker_killed_at_this_point_loses_nothing(workers: Workers, point: str) -> None:
     workers.configure(lease_seconds="0.5")
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         ids = submit(client, 20)
         victim = workers.start_faulty("kill", point, wait=False)
         assert victim.process.wait() == -9
-        written = row_count(store_of(client))
+        written = row_count(database_of(client))
         assert written == (20 if point in {"committed", "acknowledged"} else 0)
         workers.start()
         rows = rows_of(client, ids)

@@ -17,10 +17,10 @@ from labelmill.client import Client, NewJob
 from labelmill.core.errors import BrokerUnavailable
 from labelmill.local.redis import RedisServer
 from tests.support.counting import (
+    database_of,
     depth,
     freeze_results,
     rows_of,
-    store_of,
     wait_until_nothing_is_left,
 )
 from tests.support.proxy import Proxy
@@ -54,10 +54,10 @@ def answers_remote_control(workers: Workers, worker: WorkerProcess) -> bool:
 def test_connections_that_are_reset_under_load(workers: Workers, proxy: Proxy) -> None:
     worker = workers.start()
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         ids = submit(client, 600)
         for rows in (50, 150, 250, 350, 450):
-            wait_for(lambda rows=rows: len(store_of(client).results.get_many(ids)) >= rows)
+            wait_for(lambda rows=rows: len(database_of(client).results.get_many(ids)) >= rows)
             proxy.cut()
         results = rows_of(client, ids)
         wait_until_nothing_is_left(broker)
@@ -88,7 +88,7 @@ def test_an_absence_of_many_leases(
     workers.configure(lease_seconds="0.5")
     worker = workers.start()
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         held = client.submit_text("scripted", f"hold {tmp_path / 'go'}")
         wait_for((tmp_path / "go.started").exists)
         counted = client.submit_text("scripted", f"count {tmp_path / 'count'}")
@@ -123,7 +123,7 @@ def test_a_server_that_is_killed_and_has_its_log(workers: Workers, tmp_path: Pat
         with workers.client() as client, workers.broker() as broker:
             ids = submit(client, 600)
             for rows in (100, 300):
-                wait_for(lambda rows=rows: len(store_of(client).results.get_many(ids)) >= rows)
+                wait_for(lambda rows=rows: len(database_of(client).results.get_many(ids)) >= rows)
                 server.kill()
                 server.start()
             results = rows_of(client, ids)
@@ -138,7 +138,7 @@ def test_scripts_that_are_forgotten_under_load(workers: Workers) -> None:
     with workers.client() as client, workers.broker() as broker:
         ids = submit(client, 400)
         for rows in (50, 150, 250):
-            wait_for(lambda rows=rows: len(store_of(client).results.get_many(ids)) >= rows)
+            wait_for(lambda rows=rows: len(database_of(client).results.get_many(ids)) >= rows)
             broker.script_flush()
         results = rows_of(client, ids)
         wait_until_nothing_is_left(broker)

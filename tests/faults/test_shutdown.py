@@ -10,10 +10,10 @@ import pytest
 
 from labelmill.client import NewJob
 from tests.support.counting import (
+    database_of,
     depth,
     freeze_results,
     rows_of,
-    store_of,
     wait_until_nothing_is_left,
 )
 from tests.support.waiting import wait_for
@@ -31,7 +31,7 @@ def test_leaving_at_once_loses_nothing(
     workers.configure(lease_seconds="1", shutdown_grace="600")
     worker = workers.start()
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         held = client.submit_text("scripted", f"hold {tmp_path / 'go'}")
         wait_for((tmp_path / "go.started").exists)
         others = client.submit_many("scripted", [NewJob(text=f"t{i}") for i in range(20)]).ids
@@ -69,7 +69,7 @@ def test_a_device_that_is_not_done_within_the_grace_time(workers: Workers, tmp_p
 def test_a_rolling_restart_of_three_workers_under_load(workers: Workers) -> None:
     workers.configure(SCRIPTED_MODELS + "group_size = 8\n", lease_seconds="60")
     with workers.client() as client, workers.broker() as broker:
-        freeze_results(store_of(client))
+        freeze_results(database_of(client))
         old = [workers.start(wait=False) for _ in range(3)]
         for each in old:
             workers.wait_ready(each)

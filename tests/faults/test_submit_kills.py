@@ -26,7 +26,7 @@ def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_
     file = tmp_path / "rows.csv"
     file.write_text("text\n" + "".join(f"row {number}\n" for number in range(1, ROWS + 1)))
     command = (sys.executable, "-m", "labelmill", "submit", "scripted", str(file), "--run", "r")
-    with workers.broker() as broker, Database.open(workers.database_url) as store:
+    with workers.broker() as broker, Database.open(workers.database_url) as database:
         for some in sorted(random.sample(range(ROWS), KILLS)):
             with subprocess.Popen(
                 command,
@@ -55,5 +55,5 @@ def test_each_row_has_one_result_and_is_sent_once(workers_on_each: Workers, tmp_
         )  # fmt: skip
         assert f"0 submitted, {ROWS:,} submitted before" in resume.stderr
         workers.start()
-        wait_for(lambda: (store.runs.progress("r") or (0,)).finished == ROWS)  # type: ignore[union-attr]
-        assert len(store.results.get_many(ids)) == ROWS
+        wait_for(lambda: (database.runs.progress("r") or (0,)).finished == ROWS)  # type: ignore[union-attr]
+        assert len(database.results.get_many(ids)) == ROWS

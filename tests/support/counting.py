@@ -26,35 +26,35 @@ FOR EACH ROW EXECUTE FUNCTION written_once();
 """
 
 
-def freeze_results(store: Database) -> None:
+def freeze_results(database: Database) -> None:
     """Have the database refuse whatever would change or remove a row."""
-    with store.engine.begin() as connection:
-        if store.engine.dialect.name == "postgresql":
+    with database.engine.begin() as connection:
+        if database.engine.dialect.name == "postgresql":
             connection.execute(text(_FROZEN_POSTGRESQL))
         else:
             for event in ("UPDATE", "DELETE"):
                 connection.execute(text(_FROZEN_SQLITE.format(event=event)))
 
 
-def store_of(client: Client) -> Database:
-    """The client's store, to look at all rows."""
+def database_of(client: Client) -> Database:
+    """The client's database, to look at all rows."""
     return client._database
 
 
 def rows_of(client: Client, ids: Sequence[str], timeout: float = 60) -> list[Result]:
     """The rows of these jobs, once each has one; and no row is of any other job."""
-    store = store_of(client)
-    wait_for(lambda: row_count(store) >= len(ids), timeout)
-    rows = store.results.get_many(ids)
+    database = database_of(client)
+    wait_for(lambda: row_count(database) >= len(ids), timeout)
+    rows = database.results.get_many(ids)
     assert len(set(ids)) == len(ids)
     assert [each for each in ids if each not in rows] == [], "lost"
-    assert row_count(store) == len(ids), "rows that nobody asked for"
+    assert row_count(database) == len(ids), "rows that nobody asked for"
     return [rows[each] for each in ids]
 
 
-def row_count(store: Database) -> int:
+def row_count(database: Database) -> int:
     """How many rows there are."""
-    return sum(each.succeeded + each.failed for each in store.results.counts().values())
+    return sum(each.succeeded + each.failed for each in database.results.counts().values())
 
 
 def depth(broker: redis.Redis, queue: str = "scripted") -> dict[str, int]:

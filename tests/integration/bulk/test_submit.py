@@ -87,7 +87,7 @@ def waiting(broker: redis.Redis) -> list[str]:
 
 
 def test_each_row_is_sent_once_under_an_id_of_its_own(
-    submit: Submit, broker: redis.Redis, store: Database, tmp_path: Path
+    submit: Submit, broker: redis.Redis, database: Database, tmp_path: Path
 ) -> None:
     file = table(tmp_path, 2500)
     first = submit(file, run="r")
@@ -99,7 +99,7 @@ def test_each_row_is_sent_once_under_an_id_of_its_own(
     newest = submit(file, resume=True)
     assert newest.progress.run == "r"
     assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
-    progress = store.runs.progress("r")
+    progress = database.runs.progress("r")
     assert progress is not None
     assert progress.submitted == 2500
 
@@ -107,7 +107,7 @@ def test_each_row_is_sent_once_under_an_id_of_its_own(
 @pytest.mark.parametrize("how", ["inline", "upload"])
 @pytest.mark.usefixtures("submit")
 def test_an_image_that_is_sent_keeps_its_files_name(
-    store: Database,
+    database: Database,
     tmp_path: Path,
     how: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,7 +120,7 @@ def test_an_image_that_is_sent_keeps_its_files_name(
         "q", text=None, image=tmp_path / "scan.png", run=None, top_k=None, wait=False,
         as_json=False, **wanted,
     )  # fmt: skip
-    job = store.jobs.get(capsys.readouterr().out.strip())
+    job = database.jobs.get(capsys.readouterr().out.strip())
     assert job is not None
     image = job.payload["image"]
     assert isinstance(image, dict)
@@ -141,7 +141,7 @@ class Killed(BaseException):
 def test_what_was_written_and_not_published_is_sent_by_resuming(
     submit: Submit,
     broker: redis.Redis,
-    store: Database,
+    database: Database,
     tmp_path: Path,
     block: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,7 +160,7 @@ def test_what_was_written_and_not_published_is_sent_by_resuming(
         submit(file, run="r")
     monkeypatch.setattr(RunPublisher, "publish", publish)
     assert len(waiting(broker)) == (block - 1) * 1000
-    assert len(store.jobs.get_many([row_id("r", block * 1000)])) == 1
+    assert len(database.jobs.get_many([row_id("r", block * 1000)])) == 1
 
     resumed = submit(None, run="r", resume=True)
     assert resumed.progress.before == (block - 1) * 1000
@@ -168,7 +168,7 @@ def test_what_was_written_and_not_published_is_sent_by_resuming(
 
 
 def test_what_the_reconciler_has_sent_is_not_sent_again(
-    submit: Submit, broker: redis.Redis, store: Database, tmp_path: Path,
+    submit: Submit, broker: redis.Redis, database: Database, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     file = table(tmp_path, 10)
@@ -180,7 +180,7 @@ def test_what_the_reconciler_has_sent_is_not_sent_again(
         patch.setattr(RunPublisher, "publish", die)
         with pytest.raises(Killed):
             submit(file, run="r")
-    store.jobs.claim_unsent([row_id("r", 3)], datetime.now(UTC))
+    database.jobs.claim_unsent([row_id("r", 3)], datetime.now(UTC))
     submit(None, run="r", resume=True)
     assert row_id("r", 3) not in waiting(broker)
     assert len(waiting(broker)) == 9
@@ -219,12 +219,12 @@ def test_a_run_is_of_one_source(submit: Submit, tmp_path: Path) -> None:
         submit(table(tmp_path, 3, "b.csv"), run="r")
 
 
-def test_a_failed_start_leaves_no_run(submit: Submit, store: Database, tmp_path: Path) -> None:
+def test_a_failed_start_leaves_no_run(submit: Submit, database: Database, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("text\n")
     with pytest.raises(SourceError, match="nothing to submit"):
         submit(file)
-    assert store.runs.newest() == []
+    assert database.runs.newest() == []
     with pytest.raises(ConfigurationError, match="no run none"):
         submit(None, run="none", resume=True)
 
@@ -270,7 +270,7 @@ def test_the_queue_stays_within_the_bound(submit: Submit, redis_url: str, tmp_pa
 
 
 def test_waiting_again_waits_for_jobs_of_other_runs(
-    submit: Submit, store: Database, tmp_path: Path
+    submit: Submit, database: Database, tmp_path: Path
 ) -> None:
     file = table(tmp_path, 3)
     submit(file, "id", run="r")
@@ -282,9 +282,9 @@ def test_waiting_again_waits_for_jobs_of_other_runs(
 
     thread = threading.Thread(target=again)
     thread.start()
-    _finish(store, ["i1", "i2"], "r")
+    _finish(database, ["i1", "i2"], "r")
     assert not done.wait(0.5)
-    _finish(store, ["i3"], "r")
+    _finish(database, ["i3"], "r")
     thread.join(30)
     assert done.is_set()
 
@@ -314,7 +314,7 @@ def test_redis_being_away_in_the_middle_ends_nothing_and_sends_nothing_twice(
 
 @pytest.mark.parametrize("answered", [False, True])
 def test_the_database_being_away_in_the_middle_ends_nothing_and_sends_nothing_twice(
-    submit: Submit, broker: redis.Redis, store: Database, tmp_path: Path, answered: bool,
+    submit: Submit, broker: redis.Redis, database: Database, tmp_path: Path, answered: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     file = table(tmp_path, 2500)
@@ -332,13 +332,13 @@ def test_the_database_being_away_in_the_middle_ends_nothing_and_sends_nothing_tw
     submit_run = submit(file, run="r")
     assert (submit_run.progress.sent, submit_run.progress.rejected) == (2500, 0)
     assert waiting(broker) == [row_id("r", number) for number in range(1, 2501)]
-    progress = store.runs.progress("r")
+    progress = database.runs.progress("r")
     assert progress is not None
     assert progress.submitted == 2500
 
 
 def test_what_the_reconciler_has_sent_while_redis_was_away_is_not_sent_again(
-    submit: Submit, broker: redis.Redis, store: Database, tmp_path: Path,
+    submit: Submit, broker: redis.Redis, database: Database, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     file = table(tmp_path, 10)
@@ -348,7 +348,7 @@ def test_what_the_reconciler_has_sent_while_redis_was_away_is_not_sent_again(
         calls["publish"] += 1
         if calls["publish"] > 1:
             return publish(self, *arguments)
-        store.jobs.claim_unsent([row_id("r", 3)], datetime.now(UTC))
+        database.jobs.claim_unsent([row_id("r", 3)], datetime.now(UTC))
         raise BrokerUnavailable("away")
 
     monkeypatch.setattr(RunPublisher, "publish", lose)
@@ -386,5 +386,5 @@ def test_a_lock_that_has_ended_meanwhile_is_taken_again_unless_somebody_was_ther
             publisher.renew()
 
 
-def _finish(store: Database, ids: list[str], run: str) -> None:
-    store.results.write([a_result(each, run_id=run, model="q") for each in ids])
+def _finish(database: Database, ids: list[str], run: str) -> None:
+    database.results.write([a_result(each, run_id=run, model="q") for each in ids])

@@ -24,8 +24,8 @@ def app_of(database_url: str, broker_url: str = "memory://") -> celery.Celery:
 
 
 @pytest.fixture
-def app(store: Database) -> Iterator[celery.Celery]:
-    with app_of(store.engine.url.render_as_string(hide_password=False)) as app:
+def app(database: Database) -> Iterator[celery.Celery]:
+    with app_of(database.engine.url.render_as_string(hide_password=False)) as app:
         yield app
 
 
@@ -36,8 +36,8 @@ def row(job_id: str, error_code: str | None = None) -> Result:
     return a_result(job_id, **usual, label="billing")
 
 
-def test_a_job_that_succeeded(app: celery.Celery, store: Database) -> None:
-    store.results.write([row("a")])
+def test_a_job_that_succeeded(app: celery.Celery, database: Database) -> None:
+    database.results.write([row("a")])
     result = AsyncResult("a", app=app)
     assert (result.state, result.ready(), result.successful()) == ("SUCCESS", True, True)
     assert result.get(timeout=0) == {
@@ -55,8 +55,8 @@ def test_a_job_that_succeeded(app: celery.Celery, store: Database) -> None:
     assert (result.failed(), result.traceback) == (False, None)
 
 
-def test_a_job_that_failed(app: celery.Celery, store: Database) -> None:
-    store.results.write([row("a", "image_unreadable")])
+def test_a_job_that_failed(app: celery.Celery, database: Database) -> None:
+    database.results.write([row("a", "image_unreadable")])
     result = AsyncResult("a", app=app)
     assert (result.state, result.ready(), result.failed()) == ("FAILURE", True, True)
     with pytest.raises(JobError, match="what happened") as raised:
@@ -67,8 +67,8 @@ def test_a_job_that_failed(app: celery.Celery, store: Database) -> None:
     assert isinstance(result.info, JobError)
 
 
-def test_a_job_that_was_revoked(app: celery.Celery, store: Database) -> None:
-    store.results.write([row("a", "revoked")])
+def test_a_job_that_was_revoked(app: celery.Celery, database: Database) -> None:
+    database.results.write([row("a", "revoked")])
     result = AsyncResult("a", app=app)
     assert result.state == "REVOKED"
     with pytest.raises(JobError):
@@ -82,18 +82,18 @@ def test_a_job_without_a_row(app: celery.Celery) -> None:
         result.get(timeout=0.05)
 
 
-def test_a_row_that_comes_while_it_is_waited_for(app: celery.Celery, store: Database) -> None:
+def test_a_row_that_comes_while_it_is_waited_for(app: celery.Celery, database: Database) -> None:
     waiting = threading.Event()
-    writer = threading.Thread(target=lambda: waiting.wait() and store.results.write([row("a")]))
+    writer = threading.Thread(target=lambda: waiting.wait() and database.results.write([row("a")]))
     writer.start()
     got = AsyncResult("a", app=app).get(timeout=30, on_interval=waiting.set)
     writer.join()
     assert got["label"] == "billing"
 
 
-def test_many_are_read_together_and_in_their_order(app: celery.Celery, store: Database) -> None:
+def test_many_are_read_together_and_in_their_order(app: celery.Celery, database: Database) -> None:
     ids = [f"job{number}" for number in range(1500)]
-    store.results.write([row(each) for each in ids])
+    database.results.write([row(each) for each in ids])
     results = [AsyncResult(each, app=app) for each in ids]
     assert [got["id"] for got in ResultSet(results, app=app).get(timeout=30)] == ids
     group = GroupResult("g", results, app=app)
@@ -103,9 +103,9 @@ def test_many_are_read_together_and_in_their_order(app: celery.Celery, store: Da
 
 
 def test_of_many_a_failed_one_is_raised_and_a_missing_one_waited_for(
-    app: celery.Celery, store: Database
+    app: celery.Celery, database: Database
 ) -> None:
-    store.results.write([row("a"), row("b", "expired")])
+    database.results.write([row("a"), row("b", "expired")])
     results = ResultSet([AsyncResult(each, app=app) for each in "ab"], app=app)
     with pytest.raises(JobError):
         results.get(timeout=30)
@@ -115,11 +115,11 @@ def test_of_many_a_failed_one_is_raised_and_a_missing_one_waited_for(
         results.get(timeout=0.05, propagate=False)
 
 
-def test_a_row_is_not_forgotten(app: celery.Celery, store: Database) -> None:
-    store.results.write([row("a")])
+def test_a_row_is_not_forgotten(app: celery.Celery, database: Database) -> None:
+    database.results.write([row("a")])
     AsyncResult("a", app=app).forget()
     assert AsyncResult("a", app=app).state == "SUCCESS"
-    assert store.results.get("a") is not None
+    assert database.results.get("a") is not None
 
 
 def test_the_apps_own_outcomes_are_refused(app: celery.Celery) -> None:
@@ -129,9 +129,9 @@ def test_the_apps_own_outcomes_are_refused(app: celery.Celery) -> None:
         GroupResult("g", [], app=app).save()
 
 
-def test_an_app_with_a_backend_of_its_own_reads_ours_by_a_second_app(store: Database) -> None:
-    store.results.write([row("a")])
-    url = store.engine.url.render_as_string(hide_password=False)
+def test_an_app_with_a_backend_of_its_own_reads_ours_by_a_second_app(database: Database) -> None:
+    database.results.write([row("a")])
+    url = database.engine.url.render_as_string(hide_password=False)
     own = celery.Celery("shop", broker="memory://", backend="cache+memory://")
     with own, app_of(url) as labels:
         own.backend.store_result("mine", {"own": 1}, "SUCCESS")

@@ -49,23 +49,23 @@ def waiting(broker: redis.Redis, queue: str = "q") -> list[message.Message]:
 
 
 def test_a_text_is_in_the_ledger_and_in_the_queue(
-    client: Client, broker: redis.Redis, store: Database
+    client: Client, broker: redis.Redis, database: Database
 ) -> None:
     job_id = client.submit_text("q", "hello", run="r", top_k=3)
     [sent] = waiting(broker)
     assert sent.id == job_id
     assert sent.job is not None
     assert (sent.job.text, sent.job.run, sent.job.options.top_k) == ("hello", "r", 3)
-    written = store.jobs.get(job_id)
+    written = database.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "hello", "run": "r", "options": {"top_k": 3}}
     assert sent.enqueued_at == written.enqueued_at
 
 
-def test_the_ledger_holds_what_is_needed_to_send_again(client: Client, store: Database) -> None:
+def test_the_ledger_holds_what_is_needed_to_send_again(client: Client, database: Database) -> None:
     moment = datetime(2030, 1, 1, tzinfo=UTC)
     job_id = client.submit_text("q", "x", priority=6, eta=moment, expires=moment)
-    job = store.jobs.get(job_id)
+    job = database.jobs.get(job_id)
     assert job is not None
     assert (job.priority, job.eta, job.expires_at) == (6, moment, moment)
 
@@ -125,11 +125,11 @@ def test_a_job_that_can_never_be_done_is_refused_at_once(
     assert waiting(broker) == []
 
 
-def test_many_jobs_are_one_run(client: Client, broker: redis.Redis, store: Database) -> None:
+def test_many_jobs_are_one_run(client: Client, broker: redis.Redis, database: Database) -> None:
     submitted = client.submit_many("q", (NewJob(text=f"t{i}") for i in range(2500)), source="s")
     assert len(set(submitted.ids)) == 2500
     assert [sent.id for sent in waiting(broker)] == submitted.ids
-    run = store.runs.get(submitted.run)
+    run = database.runs.get(submitted.run)
     assert run is not None
     assert (run.model, run.source, run.submitted) == ("q", "s", 2500)
     assert run.finished_at is not None

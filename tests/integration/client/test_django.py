@@ -92,7 +92,7 @@ def sent(broker: redis.Redis) -> list[str]:
 
 
 def test_a_job_is_committed_with_the_apps_rows_and_then_sent(
-    client: Client, connection: Any, atomic: Any, store: Database, broker: redis.Redis
+    client: Client, connection: Any, atomic: Any, database: Database, broker: redis.Redis
 ) -> None:
     eta = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
     with atomic():
@@ -107,24 +107,24 @@ def test_a_job_is_committed_with_the_apps_rows_and_then_sent(
             expires=timedelta(days=3650),
         )
         assert sent(broker) == []
-        assert store.jobs.get(job_id) is None
+        assert database.jobs.get(job_id) is None
     assert sent(broker) == [job_id]
-    written = store.jobs.get(job_id)
+    written = database.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "grüße", "run": "r"}
-    assert (written.eta, written.priority, due_at(store, job_id)) == (eta, 5, eta)
+    assert (written.eta, written.priority, due_at(database, job_id)) == (eta, 5, eta)
     assert written.expires_at > eta
     assert datetime.now(UTC) - written.enqueued_at < timedelta(minutes=5)
 
 
 def test_what_is_rolled_back_is_never_sent(
-    client: Client, connection: Any, atomic: Any, store: Database, broker: redis.Redis
+    client: Client, connection: Any, atomic: Any, database: Database, broker: redis.Redis
 ) -> None:
     with suppress(ZeroDivisionError), atomic():
         order(connection)
         job_id = client.enqueue(connection, "q", text="hello")
         raise ZeroDivisionError
-    assert (sent(broker), store.jobs.get(job_id), orders(connection)) == ([], None, 0)
+    assert (sent(broker), database.jobs.get(job_id), orders(connection)) == ([], None, 0)
 
 
 def test_what_is_refused_leaves_the_transaction_as_it_was(
@@ -162,12 +162,12 @@ def test_a_redis_that_is_away_does_not_undo_the_commit(
     connection: Any,
     atomic: Any,
     database_url: str,
-    store: Database,
+    database: Database,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Client("redis://127.0.0.1:1", database_url) as client, atomic():
         order(connection)
         job_id = client.enqueue(connection, "q", text="hello")
-    assert store.jobs.get(job_id) is not None
+    assert database.jobs.get(job_id) is not None
     assert orders(connection) == 1
     assert "left to the reconciler" in caplog.text

@@ -59,25 +59,25 @@ def sent(broker: redis.Redis) -> list[str]:
 
 
 def test_a_job_is_committed_with_the_callers_rows_and_then_sent(
-    client: Client, engine: Engine, store: Database, broker: redis.Redis
+    client: Client, engine: Engine, database: Database, broker: redis.Redis
 ) -> None:
     with Session(engine) as session, session.begin():
         order(session)
         job_id = client.enqueue(session, "q", text="hello", run="r", top_k=2, priority=5)
         assert sent(broker) == []
-        assert store.jobs.get(job_id) is None
+        assert database.jobs.get(job_id) is None
     assert sent(broker) == [job_id]
     read = message.decode(broker.lindex(QueueKeys("q").list_name(5), 0))
-    written = store.jobs.get(job_id)
+    written = database.jobs.get(job_id)
     assert written is not None
     assert written.payload == {"text": "hello", "run": "r", "options": {"top_k": 2}}
     assert read.job is not None
     assert read.job.to_kwargs() == written.payload
-    assert read.enqueued_at == written.enqueued_at <= due_at(store, job_id)
+    assert read.enqueued_at == written.enqueued_at <= due_at(database, job_id)
 
 
 def test_what_is_rolled_back_is_never_sent(
-    client: Client, engine: Engine, store: Database, broker: redis.Redis
+    client: Client, engine: Engine, database: Database, broker: redis.Redis
 ) -> None:
     with Session(engine) as session:
         order(session)
@@ -89,11 +89,11 @@ def test_what_is_rolled_back_is_never_sent(
         session.commit()
         session.commit()
     assert sent(broker) == [kept]
-    assert store.jobs.get(lost) is None
+    assert database.jobs.get(lost) is None
 
 
 def test_a_savepoint_is_sent_with_the_transaction_around_it(
-    client: Client, engine: Engine, store: Database, broker: redis.Redis
+    client: Client, engine: Engine, database: Database, broker: redis.Redis
 ) -> None:
     with Session(engine) as session, session.begin():
         with session.begin_nested():
@@ -103,7 +103,7 @@ def test_a_savepoint_is_sent_with_the_transaction_around_it(
             savepoint.rollback()
         assert sent(broker) == []
     assert sent(broker) == [kept]
-    assert store.jobs.get(lost) is None
+    assert database.jobs.get(lost) is None
 
 
 def test_a_session_within_a_larger_transaction_sends_nothing_by_itself(
@@ -136,13 +136,13 @@ def test_a_connections_jobs_are_published_once_and_only_after_the_commit(
     assert sent(broker) == ids
 
 
-def test_a_job_with_an_eta(client: Client, engine: Engine, store: Database) -> None:
+def test_a_job_with_an_eta(client: Client, engine: Engine, database: Database) -> None:
     eta = datetime.now(UTC) + timedelta(days=1)
     with Session(engine) as session, session.begin():
         job_id = client.enqueue(session, "q", text="x", eta=eta)
-    written = store.jobs.get(job_id)
+    written = database.jobs.get(job_id)
     assert written is not None
-    assert written.eta == due_at(store, job_id) == eta
+    assert written.eta == due_at(database, job_id) == eta
 
 
 def test_a_row_of_the_ledger_that_was_written_by_sql(

@@ -54,14 +54,14 @@ def a_run(run_id: str, source: str = "-", created_at: datetime = NOON) -> Run:
 
 
 class TestWriteResults:
-    def test_what_is_written_is_read(self, store: Database) -> None:
+    def test_what_is_written_is_read(self, database: Database) -> None:
         row = a_result("a", run_id="r")
 
-        assert store.results.write([row]) == 1
+        assert database.results.write([row]) == 1
 
-        assert store.results.get("a") == row
+        assert database.results.get("a") == row
 
-    def test_a_failed_job_has_no_label(self, store: Database) -> None:
+    def test_a_failed_job_has_no_label(self, database: Database) -> None:
         row = a_result(
             "a",
             status=Status.FAILED,
@@ -75,50 +75,50 @@ class TestWriteResults:
             enqueued_at=None,
         )
 
-        store.results.write([row])
+        database.results.write([row])
 
-        assert store.results.get("a") == row
+        assert database.results.get("a") == row
 
-    def test_the_first_row_of_an_id_stays(self, store: Database) -> None:
-        store.results.write([a_result("a", label="first")])
+    def test_the_first_row_of_an_id_stays(self, database: Database) -> None:
+        database.results.write([a_result("a", label="first")])
 
-        assert store.results.write([a_result("b"), a_result("a", label="second")]) == 1
+        assert database.results.write([a_result("b"), a_result("a", label="second")]) == 1
 
-        assert {each.label for each in store.results.get_many(["a"]).values()} == {"first"}
+        assert {each.label for each in database.results.get_many(["a"]).values()} == {"first"}
 
-    def test_the_first_row_of_an_id_stays_within_a_group(self, store: Database) -> None:
+    def test_the_first_row_of_an_id_stays_within_a_group(self, database: Database) -> None:
         group = [a_result("a", label="first"), a_result("b"), a_result("a", label="second")]
 
-        assert store.results.write(group) == 2
+        assert database.results.write(group) == 2
 
-        assert store.results.get_many(["a"])["a"].label == "first"
+        assert database.results.get_many(["a"])["a"].label == "first"
 
     @pytest.mark.parametrize("there", [[0], [63], [64], [199], range(64, 128), range(200)])
     def test_rows_that_are_there_keep_no_other_out(
-        self, store: Database, there: Sequence[int]
+        self, database: Database, there: Sequence[int]
     ) -> None:
-        store.results.write([a_result(f"{n:03}", label="first") for n in there])
+        database.results.write([a_result(f"{n:03}", label="first") for n in there])
 
         group = [a_result(f"{n:03}", label="second") for n in range(200)]
-        assert store.results.write(group) == 200 - len(there)
+        assert database.results.write(group) == 200 - len(there)
 
-        labels = {each.id: each.label for each in all_results(store)}
+        labels = {each.id: each.label for each in all_results(database)}
         assert labels == {f"{n:03}": "first" if n in there else "second" for n in range(200)}
 
-    def test_nothing_is_nothing(self, store: Database) -> None:
-        assert store.results.write([]) == 0
+    def test_nothing_is_nothing(self, database: Database) -> None:
+        assert database.results.write([]) == 0
 
     @pytest.mark.parametrize("size", [1, 2, 255, 256, 1000, 2500])
-    def test_groups_of_any_size(self, store: Database, size: int) -> None:
-        assert store.results.write([a_result(f"{n}") for n in range(size)]) == size
-        assert store.results.counts() == {"tickets": ResultCounts(succeeded=size)}
+    def test_groups_of_any_size(self, database: Database, size: int) -> None:
+        assert database.results.write([a_result(f"{n}") for n in range(size)]) == size
+        assert database.results.counts() == {"tickets": ResultCounts(succeeded=size)}
 
-    def test_times_come_back_in_utc(self, store: Database) -> None:
+    def test_times_come_back_in_utc(self, database: Database) -> None:
         in_delhi = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
-        store.results.write([a_result("a", finished_at=in_delhi)])
+        database.results.write([a_result("a", finished_at=in_delhi)])
 
-        finished_at = store.results.get_many(["a"])["a"].finished_at
+        finished_at = database.results.get_many(["a"])["a"].finished_at
         assert (finished_at, finished_at.utcoffset()) == (NOON, timedelta(0))
 
     @pytest.mark.parametrize(
@@ -134,40 +134,40 @@ class TestWriteResults:
         ],
     )
     def test_what_cannot_be_stored_is_refused_before_anything_is_written(
-        self, store: Database, refused: dict[str, object]
+        self, database: Database, refused: dict[str, object]
     ) -> None:
         with pytest.raises(ValueError):
-            store.results.write([a_result("a"), a_result("b", **refused)])
+            database.results.write([a_result("a"), a_result("b", **refused)])
 
-        assert store.results.counts() == {}
+        assert database.results.counts() == {}
 
-    def test_the_longest_names_fit_into_every_index(self, store: Database) -> None:
+    def test_the_longest_names_fit_into_every_index(self, database: Database) -> None:
         # Four bytes a character, and in random order, so that nothing is compressed away.
         longest = "".join(chr(random.randrange(0x20000, 0x2A6D6)) for _ in range(MAX_ID_LENGTH))
 
         row = a_result(longest, run_id=longest, model=longest, worker=longest)
 
-        assert store.results.write([row]) == 1
-        assert [each.id for each in newest_results(store, run_id=longest, model=longest)] == [
+        assert database.results.write([row]) == 1
+        assert [each.id for each in newest_results(database, run_id=longest, model=longest)] == [
             longest
         ]
 
     def test_what_postgresql_cannot_store_becomes_a_replacement_character(
-        self, store: Database
+        self, database: Database
     ) -> None:
         bad, good = "a\x00b\ud800c", "a\ufffdb\ufffdc"
         row = a_result(
             bad, run_id=bad, label=bad, error_message=bad, scores=[{"label": bad, "score": 1.0}]
         )
 
-        store.results.write([row, a_result("b")])
+        database.results.write([row, a_result("b")])
 
-        stored = store.results.get(good)
+        stored = database.results.get(good)
         assert stored is not None
         assert (stored.run_id, stored.label, stored.error_message) == (good, good, good)
         assert stored.scores == [{"label": good, "score": 1.0}]
-        assert list(store.results.get_many([bad])) == [bad]
-        assert len(newest_results(store, run_id=bad, label=bad)) == 1
+        assert list(database.results.get_many([bad])) == [bad]
+        assert len(newest_results(database, run_id=bad, label=bad)) == 1
 
 
 any_text = st.text(st.characters(codec=None), max_size=40)
@@ -190,24 +190,24 @@ with_the_same_store = settings(
 class TestRoundTrip:
     @with_the_same_store
     @given(words=any_text, score=st.floats(-1e15, 1e15))
-    def test_of_any_text_and_score(self, store: Database, words: str, score: float) -> None:
+    def test_of_any_text_and_score(self, database: Database, words: str, score: float) -> None:
         job_id = str(uuid.uuid4())
         scores: list[LabelScore] = [{"label": words, "score": score}]
 
-        store.results.write([a_result(job_id, label=words, score=score, scores=scores)])
+        database.results.write([a_result(job_id, label=words, score=score, scores=scores)])
 
-        stored, expected = store.results.get_many([job_id])[job_id], storable_text(words)
+        stored, expected = database.results.get_many([job_id])[job_id], storable_text(words)
         assert (stored.label, stored.score) == (expected, score)
         assert stored.scores == [{"label": expected, "score": score}]
 
     @with_the_same_store
     @given(payload=st.dictionaries(any_text, any_json, max_size=4))
-    def test_of_any_payload(self, store: Database, payload: dict[str, JsonValue]) -> None:
+    def test_of_any_payload(self, database: Database, payload: dict[str, JsonValue]) -> None:
         job_id = str(uuid.uuid4())
 
-        store.jobs.add([a_job(job_id, payload=payload)])
+        database.jobs.add([a_job(job_id, payload=payload)])
 
-        stored = store.jobs.get(job_id)
+        stored = database.jobs.get(job_id)
         assert stored is not None
         assert stored.payload == cleaned(payload)
 
@@ -226,12 +226,12 @@ def cleaned(value: JsonValue) -> JsonValue:
 class TestConcurrentWriters:
     ids: ClassVar = [f"job-{n}" for n in range(300)]
 
-    def test_threads_with_overlapping_shuffled_groups(self, store: Database) -> None:
+    def test_threads_with_overlapping_shuffled_groups(self, database: Database) -> None:
         with ThreadPoolExecutor(8) as pool:
-            written = list(pool.map(lambda n: write_shuffled(store, self.ids, n), range(16)))
+            written = list(pool.map(lambda n: write_shuffled(database, self.ids, n), range(16)))
 
         assert sum(written) == len(self.ids)
-        assert len(all_results(store)) == len(self.ids)
+        assert len(all_results(database)) == len(self.ids)
 
     def test_processes_with_overlapping_shuffled_groups(self, database_url: str) -> None:
         tasks = [(database_url, self.ids, n) for n in range(8)]
@@ -240,60 +240,60 @@ class TestConcurrentWriters:
             pool.close()
             pool.join()
 
-        with Database.open(database_url) as store:
+        with Database.open(database_url) as database:
             assert sum(written) == len(self.ids)
-            assert len(all_results(store)) == len(self.ids)
+            assert len(all_results(database)) == len(self.ids)
 
-    def test_the_first_writer_wins(self, store: Database) -> None:
+    def test_the_first_writer_wins(self, database: Database) -> None:
         together = threading.Barrier(8)
 
         def write(n: int) -> int:
             together.wait()
-            return store.results.write([a_result(each, worker=f"w{n}") for each in self.ids])
+            return database.results.write([a_result(each, worker=f"w{n}") for each in self.ids])
 
         with ThreadPoolExecutor(8) as pool:
             written = list(pool.map(write, range(8)))
 
-        by_worker = [sum(row.worker == f"w{n}" for row in all_results(store)) for n in range(8)]
+        by_worker = [sum(row.worker == f"w{n}" for row in all_results(database)) for n in range(8)]
         assert by_worker == written
 
-    def test_ledgers_that_overlap(self, store: Database) -> None:
+    def test_ledgers_that_overlap(self, database: Database) -> None:
         with ThreadPoolExecutor(8) as pool:
             blocks = [random.Random(n).sample(self.ids, len(self.ids)) for n in range(8)]
-            present = pool.map(lambda ids: store.jobs.add([a_job(each) for each in ids]), blocks)
+            present = pool.map(lambda ids: database.jobs.add([a_job(each) for each in ids]), blocks)
 
         added = [job_id for there in present for job_id in set(self.ids) - there]
         assert sorted(added) == sorted(self.ids)
 
 
-def write_shuffled(store: Database, ids: list[str], seed: int) -> int:
+def write_shuffled(database: Database, ids: list[str], seed: int) -> int:
     chance = random.Random(seed)
     groups = [chance.sample(ids, 60) for _ in range(10)]
     covering = chance.sample(ids, len(ids))
     return sum(
-        store.results.write([a_result(each, worker=f"w{seed}") for each in group])
+        database.results.write([a_result(each, worker=f"w{seed}") for each in group])
         for group in [*groups, covering]
     )
 
 
 def write_shuffled_by_url(url: str, ids: list[str], seed: int) -> int:
-    with Database.open(url) as store:
-        return write_shuffled(store, ids, seed)
+    with Database.open(url) as database:
+        return write_shuffled(database, ids, seed)
 
 
 class TestReadResults:
-    def test_none_yet(self, store: Database) -> None:
-        assert store.results.get("a") is None
-        assert store.results.get_many(["a"]) == {}
-        assert newest_results(store) == []
-        assert all_results(store) == []
-        assert store.results.counts() == {}
+    def test_none_yet(self, database: Database) -> None:
+        assert database.results.get("a") is None
+        assert database.results.get_many(["a"]) == {}
+        assert newest_results(database) == []
+        assert all_results(database) == []
+        assert database.results.counts() == {}
 
-    def test_of_many_ids(self, store: Database) -> None:
+    def test_of_many_ids(self, database: Database) -> None:
         ids = [f"{n}" for n in range(2100)]
-        store.results.write([a_result(each) for each in ids[:-1]])
+        database.results.write([a_result(each) for each in ids[:-1]])
 
-        assert list(store.results.get_many(ids)) == ids[:-1]
+        assert list(database.results.get_many(ids)) == ids[:-1]
 
     @pytest.mark.parametrize(
         ("wanted", "found"),
@@ -306,8 +306,8 @@ class TestReadResults:
             ({"model": "photos", "run_id": "r"}, ["b"]),
         ],
     )
-    def test_filters(self, store: Database, wanted: dict[str, str], found: list[str]) -> None:
-        store.results.write(
+    def test_filters(self, database: Database, wanted: dict[str, str], found: list[str]) -> None:
+        database.results.write(
             [
                 a_result("a", run_id="r", finished_at=NOON),
                 a_result(
@@ -327,36 +327,36 @@ class TestReadResults:
             ]
         )
 
-        assert [each.id for each in newest_results(store, **wanted)] == found  # type: ignore[arg-type]
-        assert [each.id for each in all_results(store, **wanted)] == found[::-1]  # type: ignore[arg-type]
+        assert [each.id for each in newest_results(database, **wanted)] == found  # type: ignore[arg-type]
+        assert [each.id for each in all_results(database, **wanted)] == found[::-1]  # type: ignore[arg-type]
 
-    def test_the_newest_are_limited(self, store: Database) -> None:
+    def test_the_newest_are_limited(self, database: Database) -> None:
         group = [a_result(f"{n}", finished_at=NOON + timedelta(seconds=n)) for n in range(5)]
-        store.results.write(group)
+        database.results.write(group)
 
-        assert [each.id for each in newest_results(store, limit=2)] == ["4", "3"]
+        assert [each.id for each in newest_results(database, limit=2)] == ["4", "3"]
 
-    def test_iteration_keeps_to_what_was_there_when_it_began(self, store: Database) -> None:
-        store.results.write([a_result(f"{n:04}") for n in range(2500)])
-        results = store.results.oldest_first(ResultFilter())
+    def test_iteration_keeps_to_what_was_there_when_it_began(self, database: Database) -> None:
+        database.results.write([a_result(f"{n:04}") for n in range(2500)])
+        results = database.results.oldest_first(ResultFilter())
 
         first = next(results)
-        store.results.write([a_result("9999")])
+        database.results.write([a_result("9999")])
 
         assert [first.result.id, *(each.result.id for each in results)] == [
             f"{n:04}" for n in range(2500)
         ]
 
-    def test_iteration_can_be_given_up(self, store: Database) -> None:
-        store.results.write([a_result(f"{n:04}") for n in range(2500)])
+    def test_iteration_can_be_given_up(self, database: Database) -> None:
+        database.results.write([a_result(f"{n:04}") for n in range(2500)])
 
         for _ in range(30):  # more often than the pool has connections
-            results = store.results.oldest_first(ResultFilter())
+            results = database.results.oldest_first(ResultFilter())
             next(results)
             results.close()  # type: ignore[attr-defined]
 
-    def test_counts(self, store: Database) -> None:
-        store.results.write(
+    def test_counts(self, database: Database) -> None:
+        database.results.write(
             [
                 a_result("a"),
                 a_result("b"),
@@ -365,118 +365,120 @@ class TestReadResults:
             ]
         )
 
-        assert store.results.counts() == {
+        assert database.results.counts() == {
             "photos": ResultCounts(1, 0),
             "tickets": ResultCounts(2, 1),
         }
 
 
 class TestJobs:
-    def test_what_is_written_is_read(self, store: Database) -> None:
+    def test_what_is_written_is_read(self, database: Database) -> None:
         row = a_job("a", run_id="r", priority=9, eta=NOON, expires_at=NOON + timedelta(hours=1))
 
-        assert store.jobs.add([row]) == set()
+        assert database.jobs.add([row]) == set()
 
-        assert store.jobs.get("a") == row
+        assert database.jobs.get("a") == row
 
-    def test_ids_that_were_there_are_returned_and_left_as_they_are(self, store: Database) -> None:
-        store.jobs.add([a_job("a", priority=1), a_job("\x00", priority=1)])
+    def test_ids_that_were_there_are_returned_and_left_as_they_are(
+        self, database: Database
+    ) -> None:
+        database.jobs.add([a_job("a", priority=1), a_job("\x00", priority=1)])
 
-        assert store.jobs.add([a_job("b"), a_job("a"), a_job("\x00")]) == {"a", "\x00"}
+        assert database.jobs.add([a_job("b"), a_job("a"), a_job("\x00")]) == {"a", "\x00"}
 
-        stored = store.jobs.get("a")
+        stored = database.jobs.get("a")
         assert stored is not None
         assert stored.priority == 1
 
-    def test_an_id_twice_in_a_block_is_written_once(self, store: Database) -> None:
-        assert store.jobs.add([a_job("a", priority=1), a_job("a", priority=2)]) == set()
+    def test_an_id_twice_in_a_block_is_written_once(self, database: Database) -> None:
+        assert database.jobs.add([a_job("a", priority=1), a_job("a", priority=2)]) == set()
 
-        stored = store.jobs.get("a")
+        stored = database.jobs.get("a")
         assert stored is not None
         assert stored.priority == 1
 
-    def test_a_block_of_a_thousand(self, store: Database) -> None:
+    def test_a_block_of_a_thousand(self, database: Database) -> None:
         block = [a_job(f"{n}") for n in range(1000)]
 
-        assert store.jobs.add(block[:500]) == set()
-        assert store.jobs.add(block) == {f"{n}" for n in range(500)}
+        assert database.jobs.add(block[:500]) == set()
+        assert database.jobs.add(block) == {f"{n}" for n in range(500)}
 
-    def test_none(self, store: Database) -> None:
-        assert store.jobs.add([]) == set()
-        assert store.jobs.get("a") is None
+    def test_none(self, database: Database) -> None:
+        assert database.jobs.add([]) == set()
+        assert database.jobs.get("a") is None
 
     def test_what_cannot_be_stored_is_refused_before_anything_is_written(
-        self, store: Database
+        self, database: Database
     ) -> None:
         with pytest.raises(ValueError):
-            store.jobs.add([a_job("a"), a_job("b", payload={"options": [{"cut": math.nan}]})])
+            database.jobs.add([a_job("a"), a_job("b", payload={"options": [{"cut": math.nan}]})])
 
-        assert store.jobs.get("a") is None
+        assert database.jobs.get("a") is None
 
 
 class TestRuns:
-    def test_from_beginning_to_end(self, store: Database) -> None:
-        assert store.runs.add(a_run("r", "tickets.csv"))
-        store.runs.count_submitted("r", 1000)
-        store.runs.count_submitted("r", 17)
-        store.results.write(
+    def test_from_beginning_to_end(self, database: Database) -> None:
+        assert database.runs.add(a_run("r", "tickets.csv"))
+        database.runs.count_submitted("r", 1000)
+        database.runs.count_submitted("r", 17)
+        database.results.write(
             [
                 a_result("a", run_id="r"),
                 a_result("b", run_id="r", status=Status.FAILED),
                 a_result("c", run_id="another"),
             ]
         )
-        store.runs.finish("r", NOON + timedelta(minutes=1))
+        database.runs.finish("r", NOON + timedelta(minutes=1))
 
-        progress = store.runs.progress("r")
+        progress = database.runs.progress("r")
         assert progress == RunProgress(submitted=1017, succeeded=1, failed=1)
         assert progress.finished == 2
-        run = store.runs.get("r")
+        run = database.runs.get("r")
         assert run is not None
         assert (run.model, run.source, run.submitted) == ("tickets", "tickets.csv", 1017)
         assert (run.created_at, run.finished_at) == (NOON, NOON + timedelta(minutes=1))
 
-    def test_counting_from_many_threads_forgets_none(self, store: Database) -> None:
-        store.runs.add(a_run("r", "-"))
+    def test_counting_from_many_threads_forgets_none(self, database: Database) -> None:
+        database.runs.add(a_run("r", "-"))
 
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda n: store.runs.count_submitted("r", n), range(40)))
+            list(pool.map(lambda n: database.runs.count_submitted("r", n), range(40)))
 
-        assert store.runs.progress("r") == RunProgress(sum(range(40)), 0, 0)
+        assert database.runs.progress("r") == RunProgress(sum(range(40)), 0, 0)
 
-    def test_an_id_that_was_there_is_left_as_it_is(self, store: Database) -> None:
-        assert store.runs.add(a_run("r", "first"))
-        assert not store.runs.add(a_run("r", "second"))
-        assert [each.source for each in store.runs.newest()] == ["first"]
+    def test_an_id_that_was_there_is_left_as_it_is(self, database: Database) -> None:
+        assert database.runs.add(a_run("r", "first"))
+        assert not database.runs.add(a_run("r", "second"))
+        assert [each.source for each in database.runs.newest()] == ["first"]
 
-    def test_the_newest_first(self, store: Database) -> None:
+    def test_the_newest_first(self, database: Database) -> None:
         for n in range(5):
             created_at = NOON + timedelta(hours=n)
-            store.runs.add(a_run(f"r{n}", created_at=created_at))
+            database.runs.add(a_run(f"r{n}", created_at=created_at))
 
-        assert [each.id for each in store.runs.newest(limit=3)] == ["r4", "r3", "r2"]
+        assert [each.id for each in database.runs.newest(limit=3)] == ["r4", "r3", "r2"]
 
-    def test_none(self, store: Database) -> None:
-        assert store.runs.get("r") is None
-        assert store.runs.progress("r") is None
-        assert store.runs.newest() == []
+    def test_none(self, database: Database) -> None:
+        assert database.runs.get("r") is None
+        assert database.runs.progress("r") is None
+        assert database.runs.newest() == []
 
 
 CALLS: list[Callable[[Database], object]] = [
-    lambda store: store.results.write([a_result("a")]),
-    lambda store: store.results.get("a"),
-    lambda store: store.results.get_many(["a"]),
-    lambda store: newest_results(store),
-    lambda store: all_results(store),
-    lambda store: store.results.counts(),
-    lambda store: store.jobs.add([a_job("a")]),
-    lambda store: store.jobs.get("a"),
-    lambda store: store.runs.add(a_run("r", "-")),
-    lambda store: store.runs.count_submitted("r", 1),
-    lambda store: store.runs.finish("r", NOON),
-    lambda store: store.runs.get("r"),
-    lambda store: store.runs.newest(),
-    lambda store: store.runs.progress("r"),
+    lambda database: database.results.write([a_result("a")]),
+    lambda database: database.results.get("a"),
+    lambda database: database.results.get_many(["a"]),
+    lambda database: newest_results(database),
+    lambda database: all_results(database),
+    lambda database: database.results.counts(),
+    lambda database: database.jobs.add([a_job("a")]),
+    lambda database: database.jobs.get("a"),
+    lambda database: database.runs.add(a_run("r", "-")),
+    lambda database: database.runs.count_submitted("r", 1),
+    lambda database: database.runs.finish("r", NOON),
+    lambda database: database.runs.get("r"),
+    lambda database: database.runs.newest(),
+    lambda database: database.runs.progress("r"),
 ]
 
 
@@ -486,50 +488,50 @@ class TestFailures:
         self, bare_database_url: str, call: Callable[[Database], object]
     ) -> None:
         with (
-            Database.open(bare_database_url) as store,
+            Database.open(bare_database_url) as database,
             pytest.raises(SchemaOutOfDate, match="labelmill db upgrade"),
         ):
-            call(store)
+            call(database)
 
-    def test_without_a_column(self, store: Database) -> None:
-        with store.engine.begin() as connection:
+    def test_without_a_column(self, database: Database) -> None:
+        with database.engine.begin() as connection:
             connection.execute(text("ALTER TABLE results DROP COLUMN group_size"))
 
         with pytest.raises(SchemaOutOfDate):
-            store.results.write([a_result("a")])
+            database.results.write([a_result("a")])
         with pytest.raises(SchemaOutOfDate):
-            store.results.get("a")
+            database.results.get("a")
 
     @pytest.mark.parametrize("call", CALLS)
     def test_nobody_listens(self, call: Callable[[Database], object]) -> None:
         url = "postgresql://someone:hunter2@127.0.0.1:1/labelmill"
-        with Database.open(url) as store, pytest.raises(DatabaseUnavailable) as caught:
-            call(store)
+        with Database.open(url) as database, pytest.raises(DatabaseUnavailable) as caught:
+            call(database)
 
         assert "someone:***@127.0.0.1:1" in str(caught.value)
         assert "hunter2" not in str(caught.value)
 
     def test_not_a_folder_for_a_database(self, sqlite_url: str) -> None:
         folder = sqlite_url.removeprefix("sqlite:///").removesuffix("/labelmill.db")
-        with Database.open(f"sqlite:///{folder}") as store, pytest.raises(DatabaseUnavailable):
-            store.runs.newest()
+        with Database.open(f"sqlite:///{folder}") as database, pytest.raises(DatabaseUnavailable):
+            database.runs.newest()
 
     def test_a_server_that_dies_and_comes_back(self) -> None:
-        with PostgresServer() as server, Database.open(server.url) as store:
-            store.engine.connect().close()
+        with PostgresServer() as server, Database.open(server.url) as database:
+            database.engine.connect().close()
             server.kill()
             with pytest.raises(DatabaseUnavailable):
-                store.runs.newest()
+                database.runs.newest()
             server.start()
             with pytest.raises(SchemaOutOfDate):  # it answers
-                store.runs.newest()
+                database.runs.newest()
 
     def test_a_connection_that_ends_in_the_middle_of_a_transaction(
         self, postgresql_url: str
     ) -> None:
-        with Database.open(postgresql_url) as store, Database.open(postgresql_url) as other:
-            results = store.results.oldest_first(ResultFilter())
-            store.results.write([a_result(f"{n}") for n in range(3000)])
+        with Database.open(postgresql_url) as database, Database.open(postgresql_url) as other:
+            results = database.results.oldest_first(ResultFilter())
+            database.results.write([a_result(f"{n}") for n in range(3000)])
             next(results)
             with other.engine.begin() as connection:
                 connection.execute(
@@ -541,18 +543,18 @@ class TestFailures:
 
             with pytest.raises(DatabaseUnavailable):
                 list(results)
-            assert len(newest_results(store, limit=5)) == 5
+            assert len(newest_results(database, limit=5)) == 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_forked_process_opens_its_own_connections(store: Database) -> None:
-    store.results.write([a_result("parent")])
+def test_a_forked_process_opens_its_own_connections(database: Database) -> None:
+    database.results.write([a_result("parent")])
 
-    child = get_context("fork").Process(target=store.results.write, args=([a_result("child")],))
+    child = get_context("fork").Process(target=database.results.write, args=([a_result("child")],))
     child.start()
     child.join()
-    store.results.write([a_result("parent again")])
+    database.results.write([a_result("parent again")])
 
     assert child.exitcode == 0
-    assert [each.id for each in all_results(store)] == ["child", "parent", "parent again"]
+    assert [each.id for each in all_results(database)] == ["child", "parent", "parent again"]

@@ -54,7 +54,7 @@ def a_job(job_id: str, payload: dict[str, JsonValue]) -> SubmittedJob:
     return rows.a_job(job_id, model="tickets", payload=payload)
 
 
-def filled(store: Database, count: int = 300) -> list[Known]:
+def filled(database: Database, count: int = 300) -> list[Known]:
     """Results of all kinds in the database, the newest first, with many at the same moment."""
     chance = random.Random(7)
     known = []
@@ -89,9 +89,9 @@ def filled(store: Database, count: int = 300) -> list[Known]:
             text = f"Inline {number}.jpg"
             payload = {"image": {"base64": "cGFyY2Vs", "name": text}}
         if payload is not None:
-            store.jobs.add([a_job(row.id, payload)])
+            database.jobs.add([a_job(row.id, payload)])
         known.append(Known(row, text, uri))
-    store.results.write([each.row for each in known])
+    database.results.write([each.row for each in known])
     return sorted(known, key=lambda each: (each.row.finished_at, each.row.id), reverse=True)
 
 
@@ -154,44 +154,46 @@ FILTERS = [
 
 
 class TestPage:
-    def test_each_filter_finds_what_it_says_page_by_page(self, store: Database) -> None:
-        known = filled(store)
+    def test_each_filter_finds_what_it_says_page_by_page(self, database: Database) -> None:
+        known = filled(database)
         for wanted in FILTERS:
             found: list[str] = []
-            page = store.results.page(wanted, 20)
+            page = database.results.page(wanted, 20)
             found += (each.id for each in page.results)
             while page.next:
-                page = store.results.page(wanted, 20, PageCursor.parse(str(page.next)))
+                page = database.results.page(wanted, 20, PageCursor.parse(str(page.next)))
                 assert len(page.results) <= 20
                 found += (each.id for each in page.results)
             assert found == [each.row.id for each in known if is_wanted(each, wanted)], wanted
 
-    def test_a_job_is_found_by_its_whole_id(self, store: Database) -> None:
-        store.results.write([a_result("abc-1"), a_result("abc-12")])
-        [result] = store.results.page(ResultFilter(text="abc-1"), 20).results
+    def test_a_job_is_found_by_its_whole_id(self, database: Database) -> None:
+        database.results.write([a_result("abc-1"), a_result("abc-12")])
+        [result] = database.results.page(ResultFilter(text="abc-1"), 20).results
         assert result.id == "abc-1"
 
-    def test_new_results_neither_repeat_nor_hide_others(self, store: Database) -> None:
-        store.results.write([a_result(f"{n:03}") for n in range(50)])
+    def test_new_results_neither_repeat_nor_hide_others(self, database: Database) -> None:
+        database.results.write([a_result(f"{n:03}") for n in range(50)])
         found: list[str] = []
         after: PageCursor | None = None
         for number in range(7):
-            page = store.results.page(ResultFilter(), 8, after)
+            page = database.results.page(ResultFilter(), 8, after)
             found += (each.id for each in page.results)
             after = page.next
-            store.results.write([a_result(f"new-{number}", finished_at=NOON + timedelta(days=1))])
+            database.results.write(
+                [a_result(f"new-{number}", finished_at=NOON + timedelta(days=1))]
+            )
         assert found == [f"{n:03}" for n in reversed(range(50))]
         assert after is None
 
     def test_a_search_ends_at_its_bound_and_goes_on_from_there(
-        self, store: Database, monkeypatch: pytest.MonkeyPatch
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(results_module, "_SEARCH_STEPS", (2, 3))
-        store.results.write([a_result(f"{n}") for n in range(9)])
-        store.jobs.add([a_job("1", {"text": "needle"})])
+        database.results.write([a_result(f"{n}") for n in range(9)])
+        database.jobs.add([a_job("1", {"text": "needle"})])
 
-        first = store.results.page(ResultFilter(text="needle"), 10)
-        second = store.results.page(ResultFilter(text="needle"), 10, first.next)
+        first = database.results.page(ResultFilter(text="needle"), 10)
+        second = database.results.page(ResultFilter(text="needle"), 10, first.next)
 
         assert (first.results, first.next) == ([], PageCursor(NOON, "4"))
         assert ([each.id for each in second.results], second.next) == (["1"], None)
@@ -210,29 +212,31 @@ class TestPage:
         with pytest.raises(ValueError):
             wanted()
 
-    def test_the_longest_text_can_be_searched_for(self, store: Database) -> None:
+    def test_the_longest_text_can_be_searched_for(self, database: Database) -> None:
         longest = "Ä" * MAX_SEARCH_LENGTH
-        store.results.write([a_result("a")])
-        store.jobs.add([a_job("a", {"text": f"x{longest.lower()}"})])
-        assert len(store.results.page(ResultFilter(text=longest), 5).results) == 1
+        database.results.write([a_result("a")])
+        database.jobs.add([a_job("a", {"text": f"x{longest.lower()}"})])
+        assert len(database.results.page(ResultFilter(text=longest), 5).results) == 1
 
-    def test_what_it_was_about_is_an_images_name_if_it_has_one(self, store: Database) -> None:
-        known = {each.row.id: each.input for each in filled(store, 40)}
-        found = {each.result.id: each.input for each in store.results.oldest_first(ResultFilter())}
+    def test_what_it_was_about_is_an_images_name_if_it_has_one(self, database: Database) -> None:
+        known = {each.row.id: each.input for each in filled(database, 40)}
+        found = {
+            each.result.id: each.input for each in database.results.oldest_first(ResultFilter())
+        }
         unnamed = {id for id in found if found[id] == INLINE_IMAGE}
         assert found == known | dict.fromkeys(unnamed, INLINE_IMAGE)
         assert len(unnamed) == 4
 
 
 class TestSummary:
-    def test_it_counts_what_the_filter_finds(self, store: Database) -> None:
-        known = filled(store)
+    def test_it_counts_what_the_filter_finds(self, database: Database) -> None:
+        known = filled(database)
         for wanted in FILTERS:
             rows = [each.row for each in known if is_wanted(each, wanted)]
             bins = Counter(
                 min(max(int(row.score * 20 // 1), 0), 19) for row in rows if row.score is not None
             )
-            summary = store.results.summary(wanted)
+            summary = database.results.summary(wanted)
             assert summary.succeeded == sum(row.label is not None for row in rows)
             assert summary.failed == sum(row.label is None for row in rows)
             assert dict(summary.labels) == Counter(row.label for row in rows if row.label)
@@ -242,19 +246,19 @@ class TestSummary:
             assert all(more >= less for (_, more), (_, less) in pairwise(summary.labels))
 
     def test_a_search_beyond_its_bound_says_that_it_is_not_complete(
-        self, store: Database, monkeypatch: pytest.MonkeyPatch
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(results_module, "SEARCHED_RESULTS", 5)
-        store.results.write([a_result(f"{n}") for n in range(9)])
-        store.jobs.add([a_job(f"{n}", {"text": "needle"}) for n in range(3, 6)])
-        summary = store.results.summary(ResultFilter(text="needle"))
+        database.results.write([a_result(f"{n}") for n in range(9)])
+        database.jobs.add([a_job(f"{n}", {"text": "needle"}) for n in range(3, 6)])
+        summary = database.results.summary(ResultFilter(text="needle"))
         assert (summary.succeeded, summary.complete) == (2, False)
 
 
 class TestThroughput:
-    def test_every_result_of_the_run_is_in_one_bucket(self, store: Database) -> None:
-        known = [each.row for each in filled(store) if each.row.run_id == "first"]
-        throughput = store.runs.throughput("first", buckets=10)
+    def test_every_result_of_the_run_is_in_one_bucket(self, database: Database) -> None:
+        known = [each.row for each in filled(database) if each.row.run_id == "first"]
+        throughput = database.runs.throughput("first", buckets=10)
         width = timedelta(seconds=throughput.bucket_seconds)
         assert len(throughput.buckets) == 10
         for at, succeeded, failed in throughput.buckets:
@@ -264,31 +268,31 @@ class TestThroughput:
         total = sum(each.succeeded + each.failed for each in throughput.buckets)
         assert total == len(known)
 
-    def test_a_run_of_a_moment_has_one_bucket_of_a_second(self, store: Database) -> None:
-        store.results.write([a_result(f"{n}", run_id="r") for n in range(3)])
-        throughput = store.runs.throughput("r")
+    def test_a_run_of_a_moment_has_one_bucket_of_a_second(self, database: Database) -> None:
+        database.results.write([a_result(f"{n}", run_id="r") for n in range(3)])
+        throughput = database.runs.throughput("r")
         assert throughput.bucket_seconds == 1
         assert throughput.buckets == [(NOON, 3, 0)]
 
-    def test_a_run_without_results_has_none(self, store: Database) -> None:
-        assert store.runs.throughput("r").buckets == []
+    def test_a_run_without_results_has_none(self, database: Database) -> None:
+        assert database.runs.throughput("r").buckets == []
 
-    def test_finished_since_includes_the_moment(self, store: Database) -> None:
-        store.results.write(
+    def test_finished_since_includes_the_moment(self, database: Database) -> None:
+        database.results.write(
             [a_result(f"{n}", run_id="r", finished_at=NOON + timedelta(seconds=n)) for n in (0, 1)]
         )
-        assert store.runs.finished_since("r", NOON) == 2
-        assert store.runs.finished_since("r", NOON + timedelta(seconds=1)) == 1
-        assert store.runs.finished_since("other", NOON) == 0
+        assert database.runs.finished_since("r", NOON) == 2
+        assert database.runs.finished_since("r", NOON + timedelta(seconds=1)) == 1
+        assert database.runs.finished_since("other", NOON) == 0
 
 
-def test_runs_come_page_by_page_the_newest_first(store: Database) -> None:
+def test_runs_come_page_by_page_the_newest_first(database: Database) -> None:
     for number in range(5):
-        store.runs.add(Run(f"{number}", model="m", source="s", created_at=NOON))
+        database.runs.add(Run(f"{number}", model="m", source="s", created_at=NOON))
     found: list[str] = []
     after: PageCursor | None = None
     for _ in range(3):
-        runs, after = store.runs.page(2, after)
+        runs, after = database.runs.page(2, after)
         found += (run.id for run in runs)
     assert found == ["4", "3", "2", "1", "0"]
     assert after is None

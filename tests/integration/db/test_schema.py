@@ -32,15 +32,15 @@ def day(number: int) -> str:
     return f"'2026-01-{number:02} 00:00:00.000000'"
 
 
-def test_the_migrations_equal_the_models(store: Database) -> None:
-    with store.engine.connect() as connection:
+def test_the_migrations_equal_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_the_migrations_have_the_constraints_of_the_models(store: Database) -> None:
+def test_the_migrations_have_the_constraints_of_the_models(database: Database) -> None:
     # What compare_metadata does not look at.
-    inspector = inspect(store.engine)
+    inspector = inspect(database.engine)
     for table in metadata.tables.values():
         described = {str(each.name) for each in table.constraints if type(each) is CheckConstraint}
         found = {each["name"] for each in inspector.get_check_constraints(table.name)}
@@ -48,7 +48,7 @@ def test_the_migrations_have_the_constraints_of_the_models(store: Database) -> N
         assert inspector.get_pk_constraint(table.name)["name"] == table.primary_key.name
 
 
-def test_an_unknown_status_is_refused(store: Database) -> None:
+def test_an_unknown_status_is_refused(database: Database) -> None:
     names = [column.name for column in metadata.tables["results"].columns]
     values = ["'pending'" if name == "status" else "'1'" for name in names]
     moments = {"enqueued_at", "started_at", "finished_at"}
@@ -58,7 +58,7 @@ def test_an_unknown_status_is_refused(store: Database) -> None:
     ]
     statement = f"INSERT INTO results ({', '.join(names)}) VALUES ({', '.join(values)})"
 
-    with pytest.raises(IntegrityError, match="status"), store.engine.begin() as connection:
+    with pytest.raises(IntegrityError, match="status"), database.engine.begin() as connection:
         connection.execute(text(statement))
 
 
@@ -88,21 +88,21 @@ def test_jobs_of_the_first_revision_are_due_when_they_were_sent_or_at_their_eta(
         "INSERT INTO jobs (id, model, payload, priority, eta, enqueued_at)"
         """ VALUES (:id, 'q', '{"text": "x"}', 0, """
     )
-    with Database.open(bare_database_url) as store:
-        with store.engine.begin() as connection:
+    with Database.open(bare_database_url) as database:
+        with database.engine.begin() as connection:
             for job_id, eta in (("none", "NULL"), ("before", day(1)), ("after", day(3))):
                 connection.execute(text(f"{insert}{eta}, {day(2)})"), {"id": job_id})
 
         schema.upgrade(bare_database_url)
 
-        assert store.jobs.get_many(["none"])["none"].payload == {"text": "x"}
-        lane = store.jobs.page(Lane("q", 0), None, datetime.max.replace(tzinfo=UTC), 9)
+        assert database.jobs.get_many(["none"])["none"].payload == {"text": "x"}
+        lane = database.jobs.page(Lane("q", 0), None, datetime.max.replace(tzinfo=UTC), 9)
         assert {entry.id: entry.due_at.day for entry in lane} == {
             "none": 2,
             "before": 2,
             "after": 3,
         }
-        with store.engine.connect() as connection:
+        with database.engine.connect() as connection:
             # On SQLite the table was copied.
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
@@ -122,25 +122,25 @@ def test_a_failed_upgrade_leaves_nothing(bare_database_url: str) -> None:
 
 
 class TestRequireCurrent:
-    def test_a_migrated_database(self, store: Database) -> None:
-        schema.require_current(store.engine)
-        assert schema.current(store.engine) == schema.head()
+    def test_a_migrated_database(self, database: Database) -> None:
+        schema.require_current(database.engine)
+        assert schema.current(database.engine) == schema.head()
 
     def test_a_bare_database(self, bare_database_url: str) -> None:
-        with Database.open(bare_database_url) as store:
-            assert schema.current(store.engine) is None
+        with Database.open(bare_database_url) as database:
+            assert schema.current(database.engine) is None
             with pytest.raises(SchemaOutOfDate, match=r"revision none .* labelmill db upgrade"):
-                schema.require_current(store.engine)
+                schema.require_current(database.engine)
 
-    def test_a_database_of_a_newer_version(self, store: Database, database_url: str) -> None:
-        set_revision(store.engine, "9999")
+    def test_a_database_of_a_newer_version(self, database: Database, database_url: str) -> None:
+        set_revision(database.engine, "9999")
 
         with pytest.raises(SchemaOutOfDate, match=r"9999.*newer"):
-            schema.require_current(store.engine)
+            schema.require_current(database.engine)
         with pytest.raises(SchemaOutOfDate, match=r"9999.*newer"):
             schema.upgrade(database_url)
 
     def test_a_database_that_does_not_answer(self) -> None:
         url = "postgresql://nobody@127.0.0.1:1/labelmill"
-        with Database.open(url) as store, pytest.raises(DatabaseUnavailable):
-            schema.require_current(store.engine)
+        with Database.open(url) as database, pytest.raises(DatabaseUnavailable):
+            schema.require_current(database.engine)

@@ -73,7 +73,7 @@ def uploads(tmp_path: Path) -> UploadStore:
 
 
 def report(
-    store: Database,
+    database: Database,
     uploads: UploadStore,
     most: int = 150,
     max_bytes: int = 10**6,
@@ -81,13 +81,13 @@ def report(
 ) -> str:
     output = io.StringIO()
     pictures = Pictures(uploads, most=most, max_bytes=max_bytes, folders=folders)
-    write_html(store, ResultFilter(run_id="r"), pictures, output)
+    write_html(database, ResultFilter(run_id="r"), pictures, output)
     return output.getvalue()
 
 
-def test_counts_samples_and_failures_are_in_it(store: Database, uploads: UploadStore) -> None:
-    store.runs.add(Run("r", model="topics", source="messages.csv", created_at=NOW))
-    store.runs.count_submitted("r", 60)
+def test_counts_samples_and_failures_are_in_it(database: Database, uploads: UploadStore) -> None:
+    database.runs.add(Run("r", model="topics", source="messages.csv", created_at=NOW))
+    database.runs.count_submitted("r", 60)
     rows = [
         a_result(f"job-{n:02}", score=n / 50, finished_at=NOW + timedelta(seconds=n))
         for n in range(50)
@@ -104,10 +104,10 @@ def test_counts_samples_and_failures_are_in_it(store: Database, uploads: UploadS
         )
         for n in range(7)
     ]
-    store.results.write([*rows, *failures, a_result("another run's", run_id="other")])
-    store.jobs.add([a_job(f"job-{n:02}", {"text": f"text number {n}"}) for n in range(50)])
+    database.results.write([*rows, *failures, a_result("another run's", run_id="other")])
+    database.jobs.add([a_job(f"job-{n:02}", {"text": f"text number {n}"}) for n in range(50)])
 
-    page = Page(report(store, uploads))
+    page = Page(report(database, uploads))
 
     for expected in (
         "Run r",
@@ -126,9 +126,9 @@ def test_counts_samples_and_failures_are_in_it(store: Database, uploads: UploadS
     assert "another run" not in page.text
 
 
-def test_nothing_of_what_jobs_say_becomes_markup(store: Database, uploads: UploadStore) -> None:
-    store.runs.add(Run("r", model=ATTACK[:200], source=ATTACK, created_at=NOW))
-    store.results.write(
+def test_nothing_of_what_jobs_say_becomes_markup(database: Database, uploads: UploadStore) -> None:
+    database.runs.add(Run("r", model=ATTACK[:200], source=ATTACK, created_at=NOW))
+    database.results.write(
         [
             a_result("a", label=ATTACK, checkpoint=ATTACK, revision=ATTACK),
             a_result(
@@ -141,13 +141,13 @@ def test_nothing_of_what_jobs_say_becomes_markup(store: Database, uploads: Uploa
             ),
         ]
     )
-    store.jobs.add(
+    database.jobs.add(
         [
             a_job("a", {"text": f"{ATTACK}\x00🙂\n=1+1{'x' * 100_000}"}),
             a_job(ATTACK, {"image": {"uri": ATTACK}}),
         ]
     )
-    content = report(store, uploads)
+    content = report(database, uploads)
     page = Page(content)
     assert "script" not in page.tags
     assert page.sources == []
@@ -157,7 +157,7 @@ def test_nothing_of_what_jobs_say_becomes_markup(store: Database, uploads: Uploa
 
 
 def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
-    store: Database, uploads: UploadStore, tmp_path: Path
+    database: Database, uploads: UploadStore, tmp_path: Path
 ) -> None:
     file = tmp_path / "odd 'name' <b>.png"
     file.write_bytes(a_png("red"))
@@ -175,27 +175,27 @@ def test_thumbnails_come_from_uploads_messages_and_files_within_bounds(
         {"uri": "upload:sha256/" + "0" * 64},
         {"base64": "bm8gaW1hZ2U="},
     ]
-    store.results.write([a_result(f"{n}", label=f"label {n}") for n in range(len(payloads))])
-    store.jobs.add([a_job(f"{n}", {"image": payload}) for n, payload in enumerate(payloads)])
+    database.results.write([a_result(f"{n}", label=f"label {n}") for n in range(len(payloads))])
+    database.jobs.add([a_job(f"{n}", {"image": payload}) for n, payload in enumerate(payloads)])
 
-    sources = Page(report(store, uploads, folders=[tmp_path])).sources
+    sources = Page(report(database, uploads, folders=[tmp_path])).sources
     assert len(sources) == 5
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     for elsewhere in ([], [tmp_path / "elsewhere"]):
-        assert len(Page(report(store, uploads, folders=elsewhere)).sources) == 2
-    assert len(Page(report(store, uploads, most=1)).sources) == 1
-    assert Page(report(store, uploads, max_bytes=10)).sources == []
+        assert len(Page(report(database, uploads, folders=elsewhere)).sources) == 2
+    assert len(Page(report(database, uploads, most=1)).sources) == 1
+    assert Page(report(database, uploads, max_bytes=10)).sources == []
 
 
-def test_a_report_of_nothing_says_so(store: Database, uploads: UploadStore) -> None:
-    assert "Run r" in Page(report(store, uploads)).text
+def test_a_report_of_nothing_says_so(database: Database, uploads: UploadStore) -> None:
+    assert "Run r" in Page(report(database, uploads)).text
 
 
-def test_an_uploaded_image_is_called_by_its_name(store: Database, uploads: UploadStore) -> None:
+def test_an_uploaded_image_is_called_by_its_name(database: Database, uploads: UploadStore) -> None:
     uri = uploads.put(a_png("green"))
-    store.results.write([a_result("a")])
-    store.jobs.add([a_job("a", {"image": {"uri": uri, "name": "Größe 1.png"}})])
-    page = Page(report(store, uploads))
+    database.results.write([a_result("a")])
+    database.jobs.add([a_job("a", {"image": {"uri": uri, "name": "Größe 1.png"}})])
+    page = Page(report(database, uploads))
     assert "Größe 1.png" in page.text
     assert uri not in page.text
 
@@ -220,12 +220,12 @@ def test_a_browser_shows_it_in_light_and_dark_and_runs_nothing(
     uploads: UploadStore,
     tmp_path: Path,
 ) -> None:
-    with Database.open(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a.db')}") as store:
-        store.results.write([a_result("a", label=ATTACK), a_result("b")])
+    with Database.open(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a.db')}") as database:
+        database.results.write([a_result("a", label=ATTACK), a_result("b")])
         image: JsonValue = {"base64": base64.b64encode(a_png("blue")).decode()}
-        store.jobs.add([a_job("a", {"text": ATTACK}), a_job("b", {"image": image})])
+        database.jobs.add([a_job("a", {"text": ATTACK}), a_job("b", {"image": image})])
         file = tmp_path / "report.html"
-        file.write_text(report(store, uploads))
+        file.write_text(report(database, uploads))
     page = browser.new_page(
         viewport={"width": 400, "height": 800},
         color_scheme="light" if scheme == "light" else "dark",

@@ -55,13 +55,13 @@ def records(export: Export) -> list[dict[str, object]]:
 
 
 def test_every_row_is_there_in_order_with_its_result_or_without(
-    store: Database, file: Path
+    database: Database, file: Path
 ) -> None:
-    store.results.write(
+    database.results.write(
         [a_result(row_id("r", 2), "dog"), a_result(row_id("r", 1), "cat"), a_result("r:x", "cat")]
     )
-    store.results.write([a_result(row_id("r", 4), None)])
-    found = records(joined(rows_of(file), store.results, ResultFilter(), only_finished=False))
+    database.results.write([a_result(row_id("r", 4), None)])
+    found = records(joined(rows_of(file), database.results, ResultFilter(), only_finished=False))
     assert [each["row"] for each in found] == [1, 2, 3, 4, 5]
     assert [each["body"] for each in found] == ["one", "two\nlines", "", "four", "five"]
     assert [each["label"] for each in found] == ["cat", "dog", None, None, None]
@@ -69,10 +69,10 @@ def test_every_row_is_there_in_order_with_its_result_or_without(
     assert [each["status"] for each in found] == ["succeeded", "succeeded", None, "failed", None]
 
 
-def test_a_row_of_which_no_job_could_be_made_says_so(store: Database, file: Path) -> None:
+def test_a_row_of_which_no_job_could_be_made_says_so(database: Database, file: Path) -> None:
     plan = Plan(sources=(str(file),), chosen=ColumnMapping(content="body", kind=Kind.TEXT))
     run = Run(id="r", model="m", source=str(file), plan=plan.to_json(), created_at=NOW)
-    export = joined(Rows.of_run(run), store.results, ResultFilter(), only_finished=False)
+    export = joined(Rows.of_run(run), database.results, ResultFilter(), only_finished=False)
     found = [(each["status"], each["error_code"]) for each in records(export)]
     assert found == [(None, None), (None, None), ("rejected", "empty"), (None, None), (None, None)]
 
@@ -87,36 +87,38 @@ def test_a_row_of_which_no_job_could_be_made_says_so(store: Database, file: Path
     ],
 )
 def test_a_filter_leaves_rows_with_such_results(
-    wanted: ResultFilter, only_finished: bool, expected: list[int], store: Database, file: Path
+    wanted: ResultFilter, only_finished: bool, expected: list[int], database: Database, file: Path
 ) -> None:
-    store.results.write(
+    database.results.write(
         [a_result(row_id("r", n), x) for n, x in ((1, "cat"), (2, "dog"), (4, None))]
     )
-    export = joined(rows_of(file), store.results, wanted, only_finished=only_finished)
+    export = joined(rows_of(file), database.results, wanted, only_finished=only_finished)
     assert [each["row"] for each in records(export)] == expected
 
 
-def test_a_column_of_ids_finds_results_of_any_run(store: Database, file: Path) -> None:
-    store.results.write([a_result("t1", "cat"), a_result("t4", "dog", run="earlier")])
+def test_a_column_of_ids_finds_results_of_any_run(database: Database, file: Path) -> None:
+    database.results.write([a_result("t1", "cat"), a_result("t4", "dog", run="earlier")])
     rows = Rows.of_files(None, [str(file)], Format(), "ticket")
-    found = records(joined(rows, store.results, ResultFilter(), only_finished=True))
+    found = records(joined(rows, database.results, ResultFilter(), only_finished=True))
     assert [(each["ticket"], each["label"]) for each in found] == [("t1", "cat"), ("t4", "dog")]
 
 
 def test_rows_that_cannot_be_read_say_so_and_shift_no_other(
-    store: Database, tmp_path: Path
+    database: Database, tmp_path: Path
 ) -> None:
     file = tmp_path / "messages.jsonl"
     file.write_text('{"text": "one"}\nnot json\n{"text": {"deep": [1]}}\n')
-    store.results.write([a_result(row_id("r", 3), "dog")])
-    export = joined(rows_of(file), store.results, ResultFilter(), only_finished=False)
+    database.results.write([a_result(row_id("r", 3), "dog")])
+    export = joined(rows_of(file), database.results, ResultFilter(), only_finished=False)
     found = records(export)
     assert [each["row"] for each in found] == [1, 2, 3]
     assert (found[1]["status"], found[1]["error_code"]) == ("rejected", "not_json")
     assert found[2]["label"] == "dog"
 
 
-def test_several_sources_of_a_run_are_one_list(store: Database, file: Path, tmp_path: Path) -> None:
+def test_several_sources_of_a_run_are_one_list(
+    database: Database, file: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text('{"body": "six", "extra": 1}\n')
     plan = Plan(
@@ -124,15 +126,15 @@ def test_several_sources_of_a_run_are_one_list(store: Database, file: Path, tmp_
         chosen=ColumnMapping(content="body", kind=Kind.TEXT, id=None),
     )
     run = Run(id="r", model="m", source="s", created_at=NOW, plan=plan.to_json())
-    store.results.write([a_result(row_id("r", 6), "cat")])
+    database.results.write([a_result(row_id("r", 6), "cat")])
     rows = Rows.of_run(run)
-    found = records(joined(rows, store.results, ResultFilter(), only_finished=True))
+    found = records(joined(rows, database.results, ResultFilter(), only_finished=True))
     assert [(each["row"], each["body"], each["extra"]) for each in found] == [(6, "six", 1)]
 
 
-def test_a_join_is_written_to_parquet(store: Database, file: Path, tmp_path: Path) -> None:
-    store.results.write([a_result(row_id("r", 1), "cat")])
-    export = joined(rows_of(file), store.results, ResultFilter(), only_finished=False)
+def test_a_join_is_written_to_parquet(database: Database, file: Path, tmp_path: Path) -> None:
+    database.results.write([a_result(row_id("r", 1), "cat")])
+    export = joined(rows_of(file), database.results, ResultFilter(), only_finished=False)
     write_rows(export, OutputFormat.PARQUET, str(tmp_path / "a.parquet"))
     table = pq.read_table(tmp_path / "a.parquet").to_pydict()
     assert table["label"] == ["cat", None, None, None, None]
@@ -164,16 +166,16 @@ def test_what_cannot_be_joined_says_what_to_do(
         make(str(file))
 
 
-def judged(store: Database, file: Path, names: dict[str, str] | None = None) -> Evaluation:
+def judged(database: Database, file: Path, names: dict[str, str] | None = None) -> Evaluation:
     rows = rows_of(file)
-    found = with_results(rows, store.results, ResultFilter())
+    found = with_results(rows, database.results, ResultFilter())
     return evaluate(count_truths(found, rows.columns.index("label")), names or {})
 
 
-def test_failures_and_missing_rows_are_counted_apart(store: Database, file: Path) -> None:
-    store.results.write([a_result(row_id("r", 1), "cat"), a_result(row_id("r", 2), "cat")])
-    store.results.write([a_result(row_id("r", 4), None), a_result(row_id("r", 5), "dog")])
-    found = judged(store, file)
+def test_failures_and_missing_rows_are_counted_apart(database: Database, file: Path) -> None:
+    database.results.write([a_result(row_id("r", 1), "cat"), a_result(row_id("r", 2), "cat")])
+    database.results.write([a_result(row_id("r", 4), None), a_result(row_id("r", 5), "dog")])
+    found = judged(database, file)
     assert (found.answered, found.failed, found.missing, found.without_truth) == (2, 1, 1, 1)
     assert found.metrics.accuracy == 0.5
     assert found.accuracy_of_all == 0.25
@@ -182,11 +184,11 @@ def test_failures_and_missing_rows_are_counted_apart(store: Database, file: Path
     assert found.unknown == {"dog": 1}
 
 
-def test_confidence_counts_labels_of_at_least_a_score(store: Database, file: Path) -> None:
-    store.results.write(
+def test_confidence_counts_labels_of_at_least_a_score(database: Database, file: Path) -> None:
+    database.results.write(
         [a_result(row_id("r", 1), "cat", score=0.95), a_result(row_id("r", 2), "cat", score=0.55)]
     )
-    by_threshold = {each.threshold: each for each in judged(store, file).confidence}
+    by_threshold = {each.threshold: each for each in judged(database, file).confidence}
     assert (by_threshold[0.5].kept, by_threshold[0.5].accuracy) == (1.0, 0.5)
     assert (by_threshold[0.9].kept, by_threshold[0.9].accuracy) == (0.5, 1.0)
 
@@ -205,19 +207,19 @@ def test_truths_of_other_names_are_matched(
     labels: list[str],
     names: dict[str, str],
     accuracy: float,
-    store: Database,
+    database: Database,
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "truth.jsonl"
     file.write_text("".join(json.dumps({"text": "x", "label": each}) + "\n" for each in truths))
-    store.results.write([a_result(row_id("r", n), x) for n, x in enumerate(labels, start=1)])
-    found = judged(store, file, names)
+    database.results.write([a_result(row_id("r", n), x) for n, x in enumerate(labels, start=1)])
+    found = judged(database, file, names)
     assert found.metrics.accuracy == accuracy
     assert bool(found.unknown) == (accuracy == 0)
 
 
-def test_a_column_that_is_no_truth_is_refused(store: Database, tmp_path: Path) -> None:
+def test_a_column_that_is_no_truth_is_refused(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "truth.jsonl"
     file.write_text("".join(f'{{"text": "x", "label": "{n}"}}\n' for n in range(1001)))
     with pytest.raises(ConfigurationError, match="different values"):
-        judged(store, file)
+        judged(database, file)

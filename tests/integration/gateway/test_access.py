@@ -17,9 +17,9 @@ from tests.support.gateway import serving, settings_for
 JOB = {"model": "texts", "text": "Hello"}
 
 
-def bearer(store: Database, *scopes: Scope) -> dict[str, str]:
+def bearer(database: Database, *scopes: Scope) -> dict[str, str]:
     secret, kept = make("test", scopes)
-    store.tokens.add(kept)
+    database.tokens.add(kept)
     return {"Authorization": f"Bearer {secret}"}
 
 
@@ -80,7 +80,7 @@ REQUESTS: Sequence[tuple[str, str, Scope]] = [
 
 
 def test_elsewhere_each_request_needs_a_token_of_its_scope(
-    redis_url: str, database_url: str, store: Database, tmp_path: Path
+    redis_url: str, database_url: str, database: Database, tmp_path: Path
 ) -> None:
     settings = settings_for(tmp_path, redis_url, database_url)
     with serving(settings, host="0.0.0.0") as gateway:
@@ -93,7 +93,7 @@ def test_elsewhere_each_request_needs_a_token_of_its_scope(
         assert {(method, path) for method, path, _ in REQUESTS} == documented - {
             ("GET", "/v1/events")
         }
-        tokens = {scope: bearer(store, scope) for scope in Scope}
+        tokens = {scope: bearer(database, scope) for scope in Scope}
         unknown = {"Authorization": f"Bearer {make('nobody', [Scope.ADMIN])[0]}"}
         for method, path, needed in [*REQUESTS, ("GET", "/v1/events", Scope.SUBMIT)]:
             for headers in ({}, unknown, {"Authorization": "Basic YTpi"}):
@@ -111,8 +111,8 @@ def test_elsewhere_each_request_needs_a_token_of_its_scope(
 def test_from_the_first_token_on_loopback_needs_one_too(
     settings: GatewaySettings, sqlite_url: str
 ) -> None:
-    with Database.open(sqlite_url) as store:
-        headers = bearer(store, Scope.READ)
+    with Database.open(sqlite_url) as database:
+        headers = bearer(database, Scope.READ)
         with serving(settings) as gateway:
             assert gateway.get("/v1/results").status_code == 401
             assert gateway.get("/v1/results", headers=headers).status_code == 200
@@ -122,10 +122,10 @@ def test_from_the_first_token_on_loopback_needs_one_too(
 
 
 def test_a_revoked_token_is_worth_nothing(settings: GatewaySettings, sqlite_url: str) -> None:
-    with Database.open(sqlite_url) as store:
-        bearer(store, Scope.READ)
-        headers = bearer(store, Scope.READ)
-        tokens = store.tokens
+    with Database.open(sqlite_url) as database:
+        bearer(database, Scope.READ)
+        headers = bearer(database, Scope.READ)
+        tokens = database.tokens
         last = tokens.all()[-1]
         assert tokens.revoke(last.id, datetime.now(UTC))
         assert not tokens.revoke(last.id, datetime.now(UTC))
@@ -136,9 +136,9 @@ def test_a_revoked_token_is_worth_nothing(settings: GatewaySettings, sqlite_url:
 def test_to_revoke_the_last_token_lets_nobody_in(
     settings: GatewaySettings, sqlite_url: str
 ) -> None:
-    with Database.open(sqlite_url) as store:
-        bearer(store, Scope.ADMIN)
-        tokens = store.tokens
+    with Database.open(sqlite_url) as database:
+        bearer(database, Scope.ADMIN)
+        tokens = database.tokens
         assert tokens.revoke(tokens.all()[0].id, datetime.now(UTC))
     with serving(settings) as gateway:
         assert gateway.get("/v1/results").status_code == 401
@@ -152,8 +152,8 @@ def test_what_a_proxy_passes_on_needs_a_token(gateway: httpx.Client, header: str
 
 def test_only_a_hash_of_a_token_is_kept(sqlite_url: str) -> None:
     secret, kept = make("test", [Scope.READ])
-    with Database.open(sqlite_url) as store:
-        store.tokens.add(kept)
+    with Database.open(sqlite_url) as database:
+        database.tokens.add(kept)
     assert secret.startswith("lm_")
     assert secret.encode() not in Path(sqlite_url.removeprefix("sqlite:///")).read_bytes()
 
@@ -165,8 +165,8 @@ def test_a_token_has_its_rate(
     settings = settings_for(
         tmp_path, redis_url, sqlite_url, rate_limit="3/hour", rate_limit_storage=storage
     )
-    with Database.open(sqlite_url) as store, serving(settings) as gateway:
-        one, other = bearer(store, Scope.READ), bearer(store, Scope.READ)
+    with Database.open(sqlite_url) as database, serving(settings) as gateway:
+        one, other = bearer(database, Scope.READ), bearer(database, Scope.READ)
         statuses = [gateway.get("/v1/runs", headers=one).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
         answer = gateway.get("/v1/runs", headers=one)
@@ -177,8 +177,8 @@ def test_a_token_has_its_rate(
 
 def test_nobody_guesses_tokens_for_long(redis_url: str, sqlite_url: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="3/hour")
-    with Database.open(sqlite_url) as store, serving(settings) as gateway:
-        bearer(store, Scope.READ)
+    with Database.open(sqlite_url) as database, serving(settings) as gateway:
+        bearer(database, Scope.READ)
         guesses = [{"Authorization": f"Bearer lm_{number}"} for number in range(4)]
         statuses = [gateway.get("/v1/runs", headers=each).status_code for each in guesses]
         assert statuses == [401, 401, 401, 429]
@@ -189,8 +189,8 @@ def test_guesses_push_out_no_bearer(
 ) -> None:
     monkeypatch.setattr("labelmill.gateway.auth._REMEMBERED", 2)
     settings = settings_for(tmp_path, redis_url, sqlite_url, rate_limit="5/hour")
-    with Database.open(sqlite_url) as store, serving(settings) as gateway:
-        headers = bearer(store, Scope.READ)
+    with Database.open(sqlite_url) as database, serving(settings) as gateway:
+        headers = bearer(database, Scope.READ)
         assert gateway.get("/v1/runs", headers=headers).status_code == 200
         guesses = [{"Authorization": f"Bearer lm_{number}"} for number in range(5)]
         statuses = [gateway.get("/v1/runs", headers=each).status_code for each in guesses]

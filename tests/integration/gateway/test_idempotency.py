@@ -90,8 +90,8 @@ def test_one_id_from_many_at_once_is_one_job(
         for thread in threads:
             thread.join()
     assert sorted(answers) == [202] * 4 + [409] * 4
-    with Database.open(sqlite_url) as store:
-        kept = store.jobs.get("x")
+    with Database.open(sqlite_url) as database:
+        kept = database.jobs.get("x")
         assert kept is not None
     with redis.Redis.from_url(redis_url) as broker:
         assert broker.llen("texts") >= 1

@@ -65,8 +65,8 @@ def test_an_uploaded_file_keeps_its_name_to_be_shown_and_found_by(
     one, two = (gateway_on_each.get(each["url"]).json() for each in answer.json()["jobs"])
     assert one["input"]["image"]["name"] == "Größe 1.png"
     assert one["input"]["image"]["uri"] == two["input"]["image"]["uri"]
-    with Database.open(database_url) as store:
-        store.results.write([finished(one["id"]), finished(two["id"])])
+    with Database.open(database_url) as database:
+        database.results.write([finished(one["id"]), finished(two["id"])])
     for words in ("GRÖßE", "sha256"):
         found = gateway_on_each.get("/v1/results", params={"q": words}).json()["results"]
         assert one["input"] in [each["input"] for each in found]

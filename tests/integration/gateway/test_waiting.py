@@ -32,19 +32,19 @@ class Worker:
     """Finishes jobs as a worker would."""
 
     def __init__(self, database_url: str, redis_url: str, *, announces: bool) -> None:
-        self._store = Database.open(database_url)
+        self._database = Database.open(database_url)
         self._broker = redis.Redis.from_url(redis_url)
         self._announces = announces
 
     def finish(self, *ids: str, **values: object) -> str:
         rows = [row(each, **values) for each in ids]
-        self._store.results.write(rows)
+        self._database.results.write(rows)
         if not self._announces:
             return ""
         return self._broker.xadd(STREAM, {FIELD: encode(of_results(rows))}).decode()  # type: ignore[no-any-return,union-attr]
 
     def close(self) -> None:
-        self._store.close()
+        self._database.close()
         self._broker.close()
 
 

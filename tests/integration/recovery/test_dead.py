@@ -36,8 +36,8 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def letters(broker: redis.Redis, store: Database) -> DeadLetters:
-    return DeadLetters(broker, store)
+def letters(broker: redis.Redis, database: Database) -> DeadLetters:
+    return DeadLetters(broker, database)
 
 
 @dataclass
@@ -105,9 +105,9 @@ def test_a_letter_is_shown_with_its_payload_if_asked(
 
 
 def test_a_replay_is_a_new_job_at_its_first_attempt(
-    letters: DeadLetters, broker: redis.Redis, store: Database
+    letters: DeadLetters, broker: redis.Redis, database: Database
 ) -> None:
-    store.runs.add(Run("r", model="q", source="s", created_at=NOW))
+    database.runs.add(Run("r", model="q", source="s", created_at=NOW))
     bury(broker, "a", "b")
     [_, oldest] = letters.of("q")
     assert letters.replay(oldest)
@@ -119,23 +119,23 @@ def test_a_replay_is_a_new_job_at_its_first_attempt(
         None,
         None,
     )
-    job = store.jobs.get("a:replay1")
+    job = database.jobs.get("a:replay1")
     assert job is not None
     assert (job.payload, job.priority) == ({"text": "secret", "run": "r"}, 6)
-    progress = store.runs.progress("r")
+    progress = database.runs.progress("r")
     assert progress is not None
     assert progress.submitted == 1
     assert not letters.replay(oldest)
 
 
 def test_a_letter_is_replayed_once_by_two_at_once(
-    command_line: CommandLine, broker: redis.Redis, store: Database
+    command_line: CommandLine, broker: redis.Redis, database: Database
 ) -> None:
     ids = [f"j{n:03}" for n in range(60)]
     bury(broker, *ids)
 
     def replay_all(_: int) -> None:
-        letters = DeadLetters(broker, store)
+        letters = DeadLetters(broker, database)
         for letter in letters.of("q"):
             letters.replay(letter)
 
@@ -206,11 +206,11 @@ def test_a_replayed_job_gets_a_row_of_its_own(workers: Workers) -> None:
     with (
         redis.Redis.from_url(workers.broker_url) as broker,
         workers.client() as client,
-        Database.open(workers.database_url) as store,
+        Database.open(workers.database_url) as database,
     ):
         bury(broker, "a", queue="scripted", text="hello")
-        [letter] = DeadLetters(broker, store).of("scripted")
-        DeadLetters(broker, store).replay(letter)
+        [letter] = DeadLetters(broker, database).of("scripted")
+        DeadLetters(broker, database).replay(letter)
         workers.start()
         row = client.wait("a:replay1")
     assert (row.label, row.attempt) == ("hello", 1)

@@ -87,10 +87,10 @@ def waiting(broker: redis.Redis, queue: str = "q") -> list[str]:
 
 
 def test_a_lost_job_is_sent_again_once(
-    reconciler: Reconciler, store: Database, broker: redis.Redis
+    reconciler: Reconciler, database: Database, broker: redis.Redis
 ) -> None:
     row = a_job("lost", priority=4, run_id="r", payload={"text": "x", "run": "r"})
-    store.jobs.add([row])
+    database.jobs.add([row])
     assert reconciler.sweep() == Swept(looked_at=1, sent=1)
     [raw] = broker.lrange(QueueKeys("q").list_name(4), 0, -1)
     sent = message.decode(raw)
@@ -98,26 +98,26 @@ def test_a_lost_job_is_sent_again_once(
     assert (sent.id, sent.job.text, sent.job.run) == ("lost", "x", "r")
     assert sent.enqueued_at == row.enqueued_at
     sent_at = datetime.fromisoformat(json.loads(raw)["headers"]["sent_at"])
-    [entry] = store.jobs.page(Lane("q", 4), None, datetime.max.replace(tzinfo=UTC), 9)
+    [entry] = database.jobs.page(Lane("q", 4), None, datetime.max.replace(tzinfo=UTC), 9)
     assert entry.due_at == sent_at >= NOW
     assert reconciler.sweep() == Swept(looked_at=0, sent=0)
 
 
 def test_what_is_young_or_has_its_row_is_left_alone(
-    reconciler: Reconciler, store: Database, broker: redis.Redis
+    reconciler: Reconciler, database: Database, broker: redis.Redis
 ) -> None:
-    store.jobs.add([a_job("young", timedelta(seconds=GRACE / 2)), a_job("done")])
-    store.results.write([a_result("done")])
+    database.jobs.add([a_job("young", timedelta(seconds=GRACE / 2)), a_job("done")])
+    database.results.write([a_result("done")])
     assert reconciler.sweep() == Swept(looked_at=1, sent=0)
     assert waiting(broker) == []
 
 
 def test_a_backlog_that_waits_is_not_sent_again(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, database: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     backlog = [a_job(f"b{n}", HOUR - timedelta(minutes=n)) for n in range(50)]
     lost = a_job("lost", 2 * HOUR)
-    store.jobs.add([*backlog, lost])
+    database.jobs.add([*backlog, lost])
     for row in backlog:
         publish(publisher, row)
     assert reconciler.sweep() == Swept(looked_at=1, sent=1)
@@ -126,11 +126,11 @@ def test_a_backlog_that_waits_is_not_sent_again(
 
 
 def test_each_priority_has_a_list_of_its_own(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, database: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     waits, lost = a_job("waits", priority=9), a_job("lost", priority=1)
     other = a_job("other", model="p")
-    store.jobs.add([waits, lost, other])
+    database.jobs.add([waits, lost, other])
     publish(publisher, waits)
     assert reconciler.sweep().sent == 2
     assert waiting(broker) == ["lost", "waits"]
@@ -138,28 +138,28 @@ def test_each_priority_has_a_list_of_its_own(
 
 
 def test_strangers_messages_are_looked_past(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, database: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     row = a_job("waits")
-    store.jobs.add([row])
+    database.jobs.add([row])
     # A bare send_task, and what is no message at all.
     broker.lpush("q", b'{"headers": {"id": "bare"}}', b"\xff")
     publish(publisher, row)
     assert reconciler.sweep().sent == 0
     # So many that it does not look past them: nothing is known then, and nothing is sent.
     broker.rpush("q", *[b"stranger"] * 1000)
-    store.jobs.add([a_job("lost", HOUR + timedelta(minutes=2))])
+    database.jobs.add([a_job("lost", HOUR + timedelta(minutes=2))])
     assert reconciler.sweep() == Swept(looked_at=0, sent=0)
     broker.ltrim("q", 0, -1001)
     assert reconciler.sweep().sent == 1
 
 
 def test_leased_jobs_are_not_sent_again(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, database: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     # The id in the message as JSON has it, and a body longer than what is read of it.
     rows = [a_job('a "quoted\\" id'), a_job("long", payload={"text": "x" * 50_000})]
-    store.jobs.add(rows)
+    database.jobs.add(rows)
     for row in rows:
         publish(publisher, row)
     leases = Leases(broker, 30.0)
@@ -173,11 +173,11 @@ def test_leased_jobs_are_not_sent_again(
 
 
 def test_delayed_jobs_are_missed_from_their_eta_on(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, database: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     eta = NOW - HOUR / 2
     row = a_job("delayed", eta=eta)
-    store.jobs.add([row, a_job("later", eta=NOW + HOUR), a_job("lost", eta=eta)])
+    database.jobs.add([row, a_job("later", eta=NOW + HOUR), a_job("lost", eta=eta)])
     publish(publisher, row)
     leases = Leases(broker, 30.0)
     [lease] = leases.take("q", 1, claim=True).leases
@@ -187,18 +187,18 @@ def test_delayed_jobs_are_missed_from_their_eta_on(
 
 
 def test_an_expired_job_is_sent_so_that_it_gets_its_row(
-    reconciler: Reconciler, store: Database, broker: redis.Redis
+    reconciler: Reconciler, database: Database, broker: redis.Redis
 ) -> None:
-    store.jobs.add([a_job("expired", expires_at=NOW - HOUR / 2)])
+    database.jobs.add([a_job("expired", expires_at=NOW - HOUR / 2)])
     assert reconciler.sweep().sent == 1
     assert message.decode(broker.lindex("q", 0)).expires == NOW - HOUR / 2
 
 
 def test_two_reconcilers_send_each_lost_job_once(
-    redis_url: str, database_url: str, store: Database, broker: redis.Redis
+    redis_url: str, database_url: str, database: Database, broker: redis.Redis
 ) -> None:
     ids = [f"lost-{n:03}" for n in range(500)]
-    store.jobs.add([a_job(each) for each in ids])
+    database.jobs.add([a_job(each) for each in ids])
     together = threading.Barrier(3)
 
     def sweep(_: int) -> int:
@@ -213,23 +213,27 @@ def test_two_reconcilers_send_each_lost_job_once(
 
 
 def test_many_pages(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    reconciler: Reconciler, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAGE", 10)
     monkeypatch.setattr(module, "_SENT_TOGETHER", 3)
     # Some of equal times: the id decides which page they are on.
-    store.jobs.add([a_job(f"j{n:02}", HOUR - timedelta(seconds=n // 7)) for n in range(35)])
-    store.results.write([a_result(f"j{n:02}") for n in range(0, 35, 2)])
+    database.jobs.add([a_job(f"j{n:02}", HOUR - timedelta(seconds=n // 7)) for n in range(35)])
+    database.results.write([a_result(f"j{n:02}") for n in range(0, 35, 2)])
     assert reconciler.sweep() == Swept(looked_at=35, sent=17)
     assert waiting(broker) == [f"j{n:02}" for n in range(1, 35, 2)]
 
 
 def test_a_claimed_job_that_was_not_sent_is_lost_again_after_the_grace(
-    redis_url: str, database_url: str, store: Database, broker: redis.Redis, reconciler: Reconciler
+    redis_url: str,
+    database_url: str,
+    database: Database,
+    broker: redis.Redis,
+    reconciler: Reconciler,
 ) -> None:
-    store.jobs.add([a_job("lost")])
+    database.jobs.add([a_job("lost")])
     with closing(Publisher("redis://127.0.0.1:1/0")) as nowhere:
-        dying = Reconciler(broker, nowhere, store.jobs, GRACE)
+        dying = Reconciler(broker, nowhere, database.jobs, GRACE)
         with pytest.raises(BrokerUnavailable):
             dying.sweep()
     assert reconciler.sweep().sent == 0
@@ -239,18 +243,18 @@ def test_a_claimed_job_that_was_not_sent_is_lost_again_after_the_grace(
 
 
 def test_what_is_finished_is_not_looked_at_again(
-    reconciler: Reconciler, store: Database, broker: redis.Redis, publisher: Publisher
+    reconciler: Reconciler, database: Database, broker: redis.Redis, publisher: Publisher
 ) -> None:
     held = a_job("held", HOUR - timedelta(seconds=1))
     recent = a_job("recent", timedelta(minutes=3))
-    store.jobs.add([*(a_job(f"{n}") for n in range(50)), held, recent])
-    store.results.write([a_result(f"{n}") for n in range(50)] + [a_result("recent")])
+    database.jobs.add([*(a_job(f"{n}") for n in range(50)), held, recent])
+    database.results.write([a_result(f"{n}") for n in range(50)] + [a_result("recent")])
     publish(publisher, held)
     leases = Leases(broker, 30.0).take("q", 1, claim=True).leases
     assert reconciler.sweep().looked_at == 52
     # The one that is leased, and all after it.
     assert reconciler.sweep().looked_at == 2
-    store.results.write([a_result("held")])
+    database.results.write([a_result("held")])
     Leases(broker, 30.0).ack("q", leases)
     assert reconciler.sweep().looked_at == 2
     # What is recent may yet be joined by jobs of transactions that are committed late.
@@ -281,17 +285,17 @@ def test_jobs_that_redis_lost_have_one_row_each(
                     server.kill()
                     server.start()
                 (tmp_path / "go").touch()
-                store = client._database
+                database = client._database
 
                 def all_have_rows() -> bool:
                     with reconciling(server.url, database_url, 0.5) as reconciler:
                         reconciler.sweep()
-                    return len(store.results.get_many(ids)) == 500
+                    return len(database.results.get_many(ids)) == 500
 
                 wait_for(all_have_rows)
                 wait_for(lambda: is_idle(broker))
-                assert store.results.counts()["scripted"].succeeded == 500
-                assert {row.label for row in store.results.get_many(ids).values()} == set(jobs)
+                assert database.results.counts()["scripted"].succeeded == 500
+                assert {row.label for row in database.results.get_many(ids).values()} == set(jobs)
         finally:
             workers.stop()
 
@@ -303,13 +307,13 @@ def is_idle(broker: redis.Redis) -> bool:
 
 def test_beat_and_a_worker_send_lost_jobs_again(workers: Workers) -> None:
     workers.configure(reconcile_every="0.5", reconcile_grace="0.5")
-    with Database.open(workers.database_url) as store:
-        store.jobs.add([a_job("lost", model="scripted")])
+    with Database.open(workers.database_url) as database:
+        database.jobs.add([a_job("lost", model="scripted")])
         workers.start()
         schedule = str(workers.folder / "schedule")
         celery = (sys.executable, "-m", "celery", "-A", "labelmill.worker")
         workers.start(*celery, "beat", "--schedule", schedule, wait=False)
-        assert wait_for(lambda: store.results.get("lost")).status is Status.SUCCEEDED
+        assert wait_for(lambda: database.results.get("lost")).status is Status.SUCCEEDED
 
 
 def test_the_command_tells_what_it_did(
@@ -317,8 +321,8 @@ def test_the_command_tells_what_it_did(
 ) -> None:
     monkeypatch.setenv("LABELMILL_BROKER_URL", redis_url)
     monkeypatch.setenv("LABELMILL_DATABASE_URL", sqlite_url)
-    with Database.open(sqlite_url) as store:
-        store.jobs.add([a_job("lost")])
+    with Database.open(sqlite_url) as database:
+        database.jobs.add([a_job("lost")])
     done = CliRunner().invoke(app, ["reconcile", "--json"])
     assert json.loads(done.stdout) == {"looked_at": 1, "sent": 1}
     assert CliRunner().invoke(app, ["reconcile"]).stdout == "looked at 0 jobs, sent 0 again\n"

@@ -399,9 +399,9 @@ def test_a_redis_that_goes_and_comes_back(hook: Receiver, tmp_path: Path) -> Non
 
 def test_rows_since_a_time_are_sent_again(redis_url: str, sqlite_url: str, hook: Receiver) -> None:
     now = datetime.now(UTC)
-    with Database.open(sqlite_url) as store:
-        store.results.write([row(f"old{i}", now - timedelta(hours=3)) for i in range(3)])
-        store.results.write([row(f"new{i}", now) for i in range(700)])
+    with Database.open(sqlite_url) as database:
+        database.results.write([row(f"old{i}", now - timedelta(hours=3)) for i in range(3)])
+        database.results.write([row(f"new{i}", now) for i in range(700)])
     since = (now - timedelta(hours=1)).isoformat()
     command = [sys.executable, "-m", "labelmill", "webhook", "--since", since]
     env = environment(redis_url, hook.url) | {"LABELMILL_DATABASE_URL": sqlite_url}

@@ -78,10 +78,10 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_passes_is_waited_for(
     postgresql_url: str, code: str, giving_up: threading.Event
 ) -> None:
-    with Database.open(postgresql_url) as store:
-        with store.engine.begin() as connection:
+    with Database.open(postgresql_url) as database:
+        with database.engine.begin() as connection:
             connection.execute(text(_REFUSING.format(times=2, code=code)))
-        rows, new = RowWriter(store, giving_up).write([row("a"), row("b")])
+        rows, new = RowWriter(database, giving_up).write([row("a"), row("b")])
         assert ([each.status for each in rows], new) == (["succeeded"] * 2, 2)
 
 
@@ -95,10 +95,10 @@ def test_the_victim_of_a_deadlock_tries_again(
         " finished_at) VALUES (%s, 'm', 'failed', 1, 1, 'other', now(), now())"
     )
     address = postgresql_url.replace("postgresql+psycopg", "postgresql")
-    with Database.open(postgresql_url) as store, psycopg.connect(address) as other:
+    with Database.open(postgresql_url) as database, psycopg.connect(address) as other:
         other.execute("SET deadlock_timeout = '10min'")  # so that it is never the victim
         other.execute(insert, ["b"])
-        writing = in_background(RowWriter(store, giving_up).write, [row("a"), row("b")])
+        writing = in_background(RowWriter(database, giving_up).write, [row("a"), row("b")])
         with psycopg.connect(address, autocommit=True) as observer:
             wait_for(
                 lambda: observer.execute(
@@ -108,7 +108,7 @@ def test_the_victim_of_a_deadlock_tries_again(
         other.execute(insert, ["a"])
         other.commit()
         assert writing.result(30)[1] == 0
-        assert {each.worker for each in newest_results(store)} == {"other"}
+        assert {each.worker for each in newest_results(database)} == {"other"}
 
 
 def test_a_locked_file_is_waited_for(
@@ -118,10 +118,10 @@ def test_a_locked_file_is_waited_for(
     in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     path = sqlite_url.removeprefix("sqlite:///")
-    with Database.open(sqlite_url) as store, closing(sqlite3.connect(path)) as other:
+    with Database.open(sqlite_url) as database, closing(sqlite3.connect(path)) as other:
         other.isolation_level = None
         other.execute("BEGIN IMMEDIATE")
-        writer = RowWriter(store, giving_up)
+        writer = RowWriter(database, giving_up)
         writing = in_background(writer.write, [row("a")])
         wait_for(lambda: writer.waiting)
         other.execute("COMMIT")
@@ -136,16 +136,16 @@ def test_a_full_disk_is_waited_for(
 ) -> None:
     pages = 1  # below what the file has: full
 
-    with Database.open(sqlite_url) as store:
+    with Database.open(sqlite_url) as database:
 
-        @event.listens_for(store.engine, "checkout")
+        @event.listens_for(database.engine, "checkout")
         def limit(connection: sqlite3.Connection, *_: object) -> None:
             connection.execute(f"PRAGMA max_page_count = {pages}")
 
-        writer = RowWriter(store, giving_up)
+        writer = RowWriter(database, giving_up)
         writing = in_background(writer.write, [row(f"{n}", "x" * 1000) for n in range(100)])
         wait_for(lambda: writer.waiting)
-        assert newest_results(store) == []
+        assert newest_results(database) == []
         pages = 1_000_000
         assert writing.result(30)[1] == 100
 
@@ -156,8 +156,8 @@ def test_a_write_that_hangs_counts_as_waiting(
     in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     address = postgresql_url.replace("postgresql+psycopg", "postgresql")
-    with Database.open(postgresql_url) as store:
-        writer = RowWriter(store, giving_up)
+    with Database.open(postgresql_url) as database:
+        writer = RowWriter(database, giving_up)
         with psycopg.connect(address) as other:
             other.execute("LOCK TABLE results IN ACCESS EXCLUSIVE MODE")
             writing = in_background(writer.write, [row("a")])
@@ -170,37 +170,37 @@ def test_giving_up_ends_the_wait(
     giving_up: threading.Event,
     in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
-    with Database.open("postgresql://nobody@127.0.0.1:1/nothing") as store:
-        writer = RowWriter(store, giving_up)
+    with Database.open("postgresql://nobody@127.0.0.1:1/nothing") as database:
+        writer = RowWriter(database, giving_up)
         writing = in_background(writer.write, [row("a")])
         wait_for(lambda: writer.waiting)
         giving_up.set()
         assert isinstance(writing.exception(30), RetryError)
 
 
-def refuse_labels(store: Database) -> None:
+def refuse_labels(database: Database) -> None:
     """Have the database itself refuse a row for its label."""
     statement = "ALTER TABLE results ADD CHECK (label <> 'refused')"
-    if store.engine.dialect.name == "sqlite":
+    if database.engine.dialect.name == "sqlite":
         statement = (
             "CREATE TRIGGER refuse BEFORE INSERT ON results WHEN NEW.label = 'refused'"
             " BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
-    with store.engine.begin() as connection:
+    with database.engine.begin() as connection:
         connection.execute(text(statement))
 
 
 @pytest.mark.parametrize("bad", [row("07", "refused"), row("07", score=math.nan)])
 def test_a_row_that_is_refused_fails_alone(
-    store: Database, giving_up: threading.Event, bad: Result
+    database: Database, giving_up: threading.Event, bad: Result
 ) -> None:
-    refuse_labels(store)
+    refuse_labels(database)
     rows = [row(f"{n:02}") for n in range(20)]
     rows[7] = bad
-    written, new = RowWriter(store, giving_up).write(rows)
+    written, new = RowWriter(database, giving_up).write(rows)
     assert new == 20
     assert [each.status for each in written].count(Status.FAILED) == 1
-    found = store.results.get_many([each.id for each in rows])
+    found = database.results.get_many([each.id for each in rows])
     assert len(found) == 20
     failed = [each for each in found.values() if each.status == "failed"]
     assert [(each.id, each.error_code, each.label) for each in failed] == [
@@ -209,25 +209,25 @@ def test_a_row_that_is_refused_fails_alone(
 
 
 def test_a_table_that_is_missing_is_waited_for(
-    store: Database,
+    database: Database,
     giving_up: threading.Event,
     in_background: Callable[..., Future[tuple[list[Result], int]]],
 ) -> None:
     """As in the middle of an operator's work; the row is not lost, and not blamed."""
-    with store.engine.begin() as connection:
+    with database.engine.begin() as connection:
         connection.execute(text("ALTER TABLE results RENAME TO elsewhere"))
-    writer = RowWriter(store, giving_up)
+    writer = RowWriter(database, giving_up)
     writing = in_background(writer.write, [row("a")])
     wait_for(lambda: writer.waiting)
-    with store.engine.begin() as connection:
+    with database.engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO results"))
     assert writing.result(30)[1] == 1
 
 
 def test_what_nobody_can_mend_is_raised(
-    store: Database, giving_up: threading.Event, tmp_path: Path
+    database: Database, giving_up: threading.Event, tmp_path: Path
 ) -> None:
     """Where not even the row that says so can be stored, the stage ends, and the jobs stay."""
     unnameable = row("a")._replace(worker="w" * 1000)
     with pytest.raises(ValueError, match="longer than"):
-        RowWriter(store, giving_up).write([unnameable])
+        RowWriter(database, giving_up).write([unnameable])
