@@ -9,8 +9,8 @@ import redis
 
 from labelmill.broker.heartbeat import heartbeats
 from labelmill.broker.inspect import QueueInspector
-from labelmill.bulk.patience import Patience
 from labelmill.bulk.progress import Rate
+from labelmill.bulk.retry import ServiceRetry
 
 _PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 5.0
@@ -30,7 +30,7 @@ class Backpressure:
         self._bound = bound
 
     def wait_for_room(
-        self, jobs: int, tell: Callable[[str | None], None], patience: Patience
+        self, jobs: int, tell: Callable[[str | None], None], retry: ServiceRetry
     ) -> None:
         """Return when so many jobs more are within the bound.
 
@@ -41,7 +41,7 @@ class Backpressure:
             BrokerUnavailable: Redis does not answer for too long.
         """
         room = max(0, self._bound - jobs)
-        waiting = patience.call(self._waiting)
+        waiting = retry.call(self._waiting)
         if waiting <= room:
             return
         taken = Rate()
@@ -50,10 +50,10 @@ class Backpressure:
             taken.add(-waiting)
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
-                served = patience.call(self._served)
+                served = retry.call(self._served)
             tell(self._why(waiting, served, taken.per_second))
             time.sleep(_PAUSE_SECONDS)
-            waiting = patience.call(self._waiting)
+            waiting = retry.call(self._waiting)
         tell(None)
 
     def _waiting(self) -> int:

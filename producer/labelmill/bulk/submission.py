@@ -11,10 +11,10 @@ from operator import attrgetter
 from labelmill.bulk.backpressure import Backpressure
 from labelmill.bulk.blocks import Block, Rejected
 from labelmill.bulk.checkpoint import RunCheckpoint, RunPublisher
-from labelmill.bulk.patience import PATIENCE_SECONDS, Patience
 from labelmill.bulk.pending import PendingJobs
 from labelmill.bulk.progress import SubmitProgress
 from labelmill.bulk.rejects import Rejects
+from labelmill.bulk.retry import OUTAGE_SECONDS, ServiceRetry
 from labelmill.bulk.view import View
 from labelmill.core.job import SubmittedJob
 from labelmill.core.run import Run
@@ -45,8 +45,8 @@ class Submission:
     pending: PendingJobs
 
     def __post_init__(self) -> None:
-        self._patience = Patience(self._wait_for_service, PATIENCE_SECONDS)
-        self._patiently = self._patience.call
+        self._retry = ServiceRetry(self._wait_for_service, OUTAGE_SECONDS)
+        self._retrying = self._retry.call
         self._counted = 0.0
         self._pause = _COUNT_SECONDS
 
@@ -78,7 +78,7 @@ class Submission:
                 self._reject_duplicate(row)
         if not rows:
             return
-        self.backpressure.wait_for_room(len(rows), self._wait, self._patience)
+        self.backpressure.wait_for_room(len(rows), self._wait, self._retry)
         # Not before that: what waits in Redis is taken to be in the order of these times.
         self._last = moment = _later(self._last)
         jobs = [
@@ -91,7 +91,7 @@ class Submission:
             )
             for id, row in rows.items()
         ]
-        added = self._patiently(lambda: self.database.runs.add_jobs(self.run, jobs))
+        added = self._retrying(lambda: self.database.runs.add_jobs(self.run, jobs))
         self.progress.submitted += len(added)
         unsent = [job for job in jobs if job.id in added]
         if len(added) < len(rows):
@@ -121,13 +121,13 @@ class Submission:
             self.publisher.publish(left, checkpoint)
             return len(left)
 
-        return self._patiently(publish)
+        return self._retrying(publish)
 
     def _recovered(
         self, there: dict[str, NewRow], published: RunCheckpoint, moment: datetime
     ) -> list[SubmittedJob]:
         """Of jobs that the ledger had already, those that were never published."""
-        earlier = self._patiently(lambda: self.database.jobs.get_many(list(there)))
+        earlier = self._retrying(lambda: self.database.jobs.get_many(list(there)))
         unsent: list[str] = []
         for id, row in there.items():
             job = earlier.get(id)
@@ -143,7 +143,7 @@ class Submission:
             else:
                 self.progress.before += 1
         # Claimed as the reconciler does it: of the two, one sends a job.
-        claimed = self._patiently(lambda: self.database.jobs.claim_unsent(unsent, moment))
+        claimed = self._retrying(lambda: self.database.jobs.claim_unsent(unsent, moment))
         claimed.sort(key=attrgetter("id"))
         self.progress.before += len(unsent) - len(claimed)
         return claimed
@@ -156,7 +156,7 @@ class Submission:
         """
         self.progress.sending = False
         while True:
-            others_done = self._patiently(lambda: self.pending.look(self.database.results))
+            others_done = self._retrying(lambda: self.pending.look(self.database.results))
             if self._count(now=True) and others_done:
                 return
             self.view.update(self.progress)
@@ -165,7 +165,7 @@ class Submission:
     def finish(self) -> None:
         """Write down that all rows are sent."""
         now = datetime.now(UTC)
-        self._patiently(lambda: self.database.runs.finish(self.run.id, now, self.progress.rejected))
+        self._retrying(lambda: self.database.runs.finish(self.run.id, now, self.progress.rejected))
 
     def _reject(self, rejected: Rejected) -> None:
         self.progress.rejected += max(1, rejected.reject.rows)
@@ -178,7 +178,7 @@ class Submission:
     def _wait(self, why: str | None) -> None:
         told = self.progress.waiting_for is not None
         self.progress.waiting_for = why
-        self._patiently(self.publisher.renew)
+        self._retrying(self.publisher.renew)
         self._count()
         self.view.update(self.progress, now=why is not None and not told)
 
@@ -188,7 +188,7 @@ class Submission:
         self.view.update(self.progress, now=not told or why is None)
 
     def _tick(self) -> None:
-        self._patiently(self.publisher.renew)
+        self._retrying(self.publisher.renew)
         self.progress.sent_rate.add(self.progress.sent + self.progress.before)
         self._count()
         self.view.update(self.progress)
@@ -198,7 +198,7 @@ class Submission:
         start = time.monotonic()
         if not now and start - self._counted < self._pause:
             return False
-        found = self._patiently(lambda: self.database.runs.progress(self.run.id))
+        found = self._retrying(lambda: self.database.runs.progress(self.run.id))
         counts = found or RunProgress(0, 0, 0)
         progress, pending = self.progress, self.pending
         progress.submitted = counts.submitted + pending.count

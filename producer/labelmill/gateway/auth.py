@@ -43,7 +43,7 @@ class Authenticator:
         self._known: dict[str, Cached[Caller | None]] = {}
         self._any = Cached(lambda: executor.run(tokens.exist), _FRESH_SECONDS)
 
-    async def are_there(self) -> bool:
+    async def has_tokens(self) -> bool:
         """Whether there is any token; as far as is known while the database is away."""
         return await self._any.get_or_last(_PATIENCE_SECONDS)
 

@@ -41,7 +41,7 @@ def allowing(scope: Scope) -> Callable[[Request, Shared, _Credentials], Awaitabl
     """A dependency that lets those pass who have a scope, and counts what they ask for."""
 
     async def authorize(request: Request, services: Shared, credentials: _Credentials) -> Caller:
-        if services.is_open and not await services.authenticator.are_there():
+        if services.is_open and not await services.authenticator.has_tokens():
             check_is_local(request)
             caller = Caller(_ANYBODY, _EVERYTHING)
         else:

@@ -1,4 +1,4 @@
-"""Patience: a submission outlasts Redis or the database being away for a while."""
+"""Retrying: a submission outlasts Redis or the database being away for a while."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _Answer = TypeVar("_Answer")
 _FIRST_PAUSE_SECONDS = 0.25
 
 #: How long Redis or the database may be away in the middle of a submission.
-PATIENCE_SECONDS = 120.0
+OUTAGE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ServiceRetry:
     """Asks again while Redis or the database is away.
 
     Parameters:
