@@ -365,7 +365,7 @@ def test_redis_being_away_for_long_ends_it_and_says_how_to_go_on(
         raise BrokerUnavailable("away")
 
     monkeypatch.setattr(RunPublisher, "publish", lose)
-    monkeypatch.setattr("labelmill.bulk.submission.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("labelmill.bulk.submission.OUTAGE_SECONDS", 0.5)
     with pytest.raises(BrokerUnavailable):
         submit(table(tmp_path, 10), run="r")
     assert "labelmill submit --resume r" in capsys.readouterr().err
