@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-changed compatibility check docs docs-serve bench faults soak screenshots versions train clean
+.PHONY: help demo test test-fast test-light test-changed compatibility check docs docs-serve bench faults soak screenshots versions train clean
 
 # So many tests at once. One more than there are cores, since many wait; each has its own servers.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 1))')
@@ -26,6 +26,9 @@ test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
 
 test-fast: $(READY)  ## Run the unit tests: a minute
 	$(PYTEST) tests/unit
+
+test-light: $(READY)  ## Run the unit tests that need no torch: half a minute
+	$(BIN)/python -m tests.changed --light --numprocesses $(JOBS) --dist worksteal
 
 test-changed: $(READY)  ## Run the tests that a change touches; BASE=main, by default what is not committed
 	$(BIN)/python -m tests.changed --base $(or $(BASE),HEAD) --numprocesses $(JOBS) --dist worksteal

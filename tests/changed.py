@@ -2,11 +2,13 @@
 
     python -m tests.changed
     python -m tests.changed --base main -n 2
+    python -m tests.changed --light
 
-Without ``--base`` it is what has changed since the last commit, new files included. All other
-words go to pytest. Imports are followed through the tree; what a test starts as a process is
-declared in ``STARTS``, and what it reads besides in ``READS``. A file of which nothing is known,
-such as pyproject.toml, changes everything.
+Without ``--base`` it is what has changed since the last commit, new files included. With
+``--light`` it is the unit tests that import no torch, whatever has changed. All other words go to
+pytest. Imports are followed through the tree; what a test starts as a process is declared in
+``STARTS``, and what it reads besides in ``READS``. A file of which nothing is known, such as
+pyproject.toml, changes everything.
 """
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ _HOUSE = ("tests.unit.test_house", "tests.unit.test_docs", "tests.unit.test_bloc
 
 # What a test names and does not import: "-m", "tests.support.faulty"; monkeypatch.setattr("…").
 _QUOTED = re.compile(r"""["']((?:labelmill|tests)(?:\.\w+)+)""")
+_TORCH = re.compile(r"^(?:import|from) (?:torch|transformers|safetensors)\b", re.MULTILINE)
 # They load what they are asked for: a command, a model's engine. Who starts them says which.
 _LOADERS = ("labelmill.cli.main", "labelmill.engines.load")
 
@@ -105,6 +108,19 @@ def selected(changed: Iterable[str]) -> list[str]:
         path
         for module, path in modules().items()
         if module in touched and Path(path).name.startswith("test_")
+    )
+
+
+def light() -> list[str]:
+    """The files of unit tests that neither import torch nor start what does."""
+    graph = import_graph()
+    heavy = {name for name, path in modules().items() if _TORCH.search((ROOT / path).read_text())}
+    return sorted(
+        path
+        for module, path in modules().items()
+        if module.startswith("tests.unit.")
+        and Path(path).name.startswith("test_")
+        and not heavy & {module, *graph.find_upstream_modules(module)}
     )
 
 
@@ -213,9 +229,10 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--base", default="HEAD", help="what has changed since this commit")
+    parser.add_argument("--light", action="store_true", help="unit tests without torch instead")
     parser.add_argument("--list", action="store_true", help="name the files, and run nothing")
     options, words = parser.parse_known_args()
-    files = selected(changed_since(options.base))
+    files = light() if options.light else selected(changed_since(options.base))
     if options.list or not files:
         print("\n".join(files) or f"nothing has changed since {options.base}")
         return 0

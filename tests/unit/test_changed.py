@@ -78,6 +78,12 @@ def test_nothing_changes_nothing() -> None:
     assert changed.selected([]) == []
 
 
+def test_light_tests_need_no_torch() -> None:
+    found = set(changed.light())
+    assert {"tests/unit/core/test_job.py", "tests/unit/sources/test_delimited.py"} <= found
+    assert not {"tests/unit/engines/test_labels.py", "tests/unit/images/test_preprocess.py"} & found
+
+
 def test_whatever_starts_a_process_says_which(graph: grimp.ImportGraph) -> None:
     starting = {
         module
