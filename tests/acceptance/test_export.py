@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from labelmill.core.states import Status
 from labelmill.db.database import Database
+from tests.support.rows import a_job, a_result
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 COUNT = 3000
@@ -33,40 +33,22 @@ def folder(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     with Database.open(f"sqlite:///{folder / 'labelmill.db'}") as database:
         database.results.write(
             [
-                {
-                    "id": f"job-{number:04}",
-                    "run_id": "r",
-                    "model": "topics",
-                    "checkpoint": None,
-                    "revision": None,
-                    "status": Status.SUCCEEDED,
-                    "label": "cat" if number % 3 else "dog",
-                    "score": 0.9,
-                    "scores": [],
-                    "error_code": None,
-                    "error_message": None,
-                    "attempt": 1,
-                    "group_size": 1,
-                    "worker": "w",
-                    "enqueued_at": None,
-                    "started_at": NOW,
-                    "finished_at": NOW + timedelta(seconds=number),
-                }
+                a_result(
+                    f"job-{number:04}",
+                    run_id="r",
+                    checkpoint=None,
+                    revision=None,
+                    label="cat" if number % 3 else "dog",
+                    score=0.9,
+                    scores=[],
+                    finished_at=NOW + timedelta(seconds=number),
+                )
                 for number in range(COUNT)
             ]
         )
         database.jobs.add(
             [
-                {
-                    "id": f"job-{number:04}",
-                    "run_id": "r",
-                    "model": "topics",
-                    "payload": payload,
-                    "priority": 0,
-                    "eta": None,
-                    "expires_at": None,
-                    "enqueued_at": NOW,
-                }
+                a_job(f"job-{number:04}", run_id="r", payload=payload)
                 for number, payload in (
                     (COUNT - 1, {"text": "The parcel that I ordered never came."}),
                     (COUNT - 2, {"image": {"base64": "AAAA"}}),

@@ -37,7 +37,7 @@ POINTS = {
     "forward": Point("tests.support.engines:ScriptedEngine.forward"),
     "forward-done": Point("tests.support.engines:ScriptedEngine.forward", after=True),
     "commit": Point("labelmill.db.results:Results.write"),
-    "inserted": Point("labelmill.db.results:insert_missing", after=True),
+    "inserted": Point("labelmill.db.repository:insert_missing", after=True),
     "committed": Point("labelmill.db.results:Results.write", after=True),
     "acknowledged": Point("labelmill.broker.leases.leases:Leases.ack", after=True),
 }

@@ -227,7 +227,13 @@ def test_every_decision_is_in_the_index_and_whole() -> None:
 def test_make_help_lists_every_target_in_a_group() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [phony] = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
-    done = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     listed = re.findall(r"^  make ([a-z-]+) +\S", done.stdout, re.MULTILINE)
     assert sorted(listed) == sorted(phony.split())
     targets = re.findall(r"^([a-z][a-z-]+):", makefile, re.MULTILINE)
