@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import select
@@ -66,7 +67,7 @@ def a_message(job_id: str, kwargs: dict[str, Any], queue: str, **options: Any) -
 def all_results(database: Database, **wanted: Any) -> list[Result]:
     """All results that are wanted, in the order of their ids."""
     found = database.results.oldest_first(ResultFilter(**wanted))
-    return sorted(record.result for record in found)
+    return sorted((record.result for record in found), key=attrgetter("id"))
 
 
 def newest_results(database: Database, limit: int = 100, **wanted: Any) -> list[Result]:

@@ -29,7 +29,7 @@ def row_fields(record: Record) -> dict[str, Any]:
     """A result's columns, with times in ISO 8601, and its input."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in record.result._asdict().items()
+        for name, value in vars(record.result).items()
     } | {"input": record.input}
 
 

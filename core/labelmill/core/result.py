@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import NamedTuple, TypedDict
+from operator import attrgetter
+from typing import Any, TypedDict
 
 from labelmill.core.ids import Name
 from labelmill.core.states import Status
@@ -16,8 +18,11 @@ class LabelScore(TypedDict):
     score: float
 
 
-class Result(NamedTuple):
+@dataclass
+class Result:
     """One row of the table ``results``, whose columns these are.
+
+    Changing one changes nothing in the database.
 
     Attributes:
         id: the job's, which is the Celery task's.
@@ -45,6 +50,15 @@ class Result(NamedTuple):
     started_at: datetime
     finished_at: datetime
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Its columns, in the order of :data:`RESULT_COLUMNS`."""
+        found: tuple[Any, ...] = _VALUES(self)
+        return found
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     def __repr__(self) -> str:
         how = (
             f"label={self.label!r}, score={self.score!r}"
@@ -52,3 +66,9 @@ class Result(NamedTuple):
             else f"error_code={self.error_code!r}, error_message={self.error_message!r}"
         )
         return f"Result(id={self.id!r}, model={self.model!r}, status={str(self.status)!r}, {how})"
+
+
+RESULT_COLUMNS = tuple(field.name for field in fields(Result))
+"""The names of the columns, in their order."""
+
+_VALUES = attrgetter(*RESULT_COLUMNS)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Text
 
 from labelmill.db.rows import Row
-from labelmill.db.tables import UTCDateTime
+from labelmill.db.tables import UTCDateTime, names_of
 
 # The driver keeps the last 128 statements of a connection; these are of as many lengths at most,
 # and short enough for that to take little memory.
@@ -112,7 +112,7 @@ def _to_sqlite(table: Table) -> Callable[[Row], list[Any]]:
         for kind, convert in _SQLITE_FORMS.items()
         if isinstance(each.type, kind)
     ]
-    values = itemgetter(*table.columns.keys())
+    values = itemgetter(*names_of(table))
 
     def convert(row: Row) -> list[Any]:
         stored = list(values(row))

@@ -27,7 +27,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from labelmill.core.result import LabelScore, Result
+from labelmill.core.result import RESULT_COLUMNS, LabelScore, Result
 from labelmill.core.states import Status
 from labelmill.db.filters import job_input
 from labelmill.db.tables import UTCDateTime, jobs, results
@@ -51,7 +51,7 @@ class Record(NamedTuple):
 
 def select_records() -> Select[*tuple[Any, ...]]:
     """The query of all records, for :func:`read_records`; the jobs are joined to it."""
-    columns = [_unconverted(results.c[name]) for name in Result._fields]
+    columns = [_unconverted(results.c[name]) for name in RESULT_COLUMNS]
     about = func.coalesce(job_input(), case((jobs.c.id.is_not(None), INLINE_IMAGE)))
     return select(*columns, about).outerjoin(jobs, jobs.c.id == results.c.id)
 
@@ -68,9 +68,9 @@ def _records(rows: Sequence[Sequence[Any]]) -> Iterator[Record]:
     *columns, inputs = zip(*rows, strict=True)
     converted = [
         convert(column) if (convert := _CONVERSIONS[name]) else column
-        for name, column in zip(Result._fields, columns, strict=True)
+        for name, column in zip(RESULT_COLUMNS, columns, strict=True)
     ]
-    return map(Record, map(Result._make, zip(*converted, strict=True)), inputs)
+    return map(Record, map(Result, *converted), inputs)
 
 
 def _unconverted(column: Column[Any]) -> ColumnElement[Any]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, select
 
+from labelmill.core.fields import fields_of
 from labelmill.core.text import storable_text
 from labelmill.db.connection import for_single_statements, for_writing
 from labelmill.db.errors import translated
@@ -88,7 +89,7 @@ class Repository:
 
 def select_record(table: Table, record: type[Any]) -> Select[*tuple[Any, ...]]:
     """The columns of a table that are a record's fields, in their order."""
-    return select(*(table.c[name] for name in record._fields if name in table.c))
+    return select(*(table.c[each.name] for each in fields_of(record) if each.name in table.c))
 
 
 def blocks_of(ids: Sequence[str]) -> Iterator[list[str]]:

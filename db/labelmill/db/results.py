@@ -16,7 +16,7 @@ from labelmill.db.filters import ResultFilter, by_columns, mentions
 from labelmill.db.records import Record, read_records, select_records
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_results
-from labelmill.db.summary import ResultSummary, summary_of
+from labelmill.db.summary import ResultSummary, counted_columns, summary_of
 from labelmill.db.tables import UTCDateTime, jobs, results
 
 # In growing steps, since most often the first one suffices.
@@ -61,7 +61,6 @@ class Page:
 
 
 _RESULTS = select_record(results, Result)
-_COUNTED = select(results.c.status, results.c.label, results.c.score, results.c.error_code)
 
 
 class Results(Repository):
@@ -129,12 +128,13 @@ class Results(Repository):
 
     def summary(self, wanted: ResultFilter) -> ResultSummary:
         """Labels, scores and errors counted; reads all results that are wanted."""
+        counted = counted_columns(self._engine.dialect.name)
         with self._reading() as connection:
             if not wanted.text:
-                return summary_of(connection, _COUNTED.where(*by_columns(wanted)))
+                return summary_of(connection, counted.where(*by_columns(wanted)))
             found = mentions(wanted.text, connection.dialect.name).label("found")
-            counted = _newest(_with_jobs(_COUNTED.add_columns(found)), wanted)
-            return summary_of(connection, counted.limit(SEARCHED_RESULTS), most=SEARCHED_RESULTS)
+            looked_at = _newest(_with_jobs(counted.add_columns(found)), wanted)
+            return summary_of(connection, looked_at.limit(SEARCHED_RESULTS), SEARCHED_RESULTS)
 
     def oldest_first(self, wanted: ResultFilter) -> Iterator[Record]:
         """All results that are wanted, as they were when the first one was read.

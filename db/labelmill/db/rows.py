@@ -14,16 +14,16 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from sqlalchemy import Double, Enum, Integer, String, Table, Text
+from sqlalchemy import Column, Double, Enum, Integer, String, Table, Text
 
 from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.core.job import SubmittedJob
 from labelmill.core.json import JsonValue
-from labelmill.core.result import Result
+from labelmill.core.result import LabelScore, Result
 from labelmill.core.states import Status
 from labelmill.core.text import storable_text
 from labelmill.db import tables
-from labelmill.db.tables import UTCDateTime
+from labelmill.db.tables import UTCDateTime, names_of
 
 Row: TypeAlias = dict[str, Any]
 """A row as both databases accept it, by the columns' names."""
@@ -55,7 +55,7 @@ def storable_results(results: Iterable[Result]) -> list[Row]:
         ValueError: if a number is not finite, a name is too long or a time has no zone.
     """
     forms = _forms(tables.results)
-    return _first_of_each_id([_stored(forms, result) for result in results])
+    return _first_of_each_id([_stored(forms, result.values) for result in results])
 
 
 def storable_jobs(jobs: Iterable[SubmittedJob]) -> list[Row]:
@@ -76,10 +76,7 @@ _Forms: TypeAlias = list[tuple[str, Callable[[Any], Any]]]
 
 
 def _stored(forms: _Forms, values: Sequence[Any]) -> Row:
-    return {
-        name: None if value is None else form(value)
-        for (name, form), value in zip(forms, values, strict=True)
-    }
+    return {name: form(value) for (name, form), value in zip(forms, values, strict=True)}
 
 
 def _first_of_each_id(rows: list[Row]) -> list[Row]:
@@ -101,15 +98,22 @@ def _zoned(moment: datetime) -> datetime:
 
 
 def _json(value: JsonValue | Mapping[str, JsonValue]) -> JsonValue:
+    # A mapping last: to ask whether something is one takes longest.
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, float):
         return _finite(value)
     if isinstance(value, list):
         return [_json(item) for item in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {storable_text(key): _json(item) for key, item in value.items()}
     return value
+
+
+def _scores(scores: list[LabelScore]) -> list[LabelScore]:
+    return [
+        {"label": storable_text(each["label"]), "score": _finite(each["score"])} for each in scores
+    ]
 
 
 def _as_it_is(value: Any) -> Any:
@@ -119,11 +123,18 @@ def _as_it_is(value: Any) -> Any:
 @cache
 def _forms(table: Table) -> _Forms:
     """For each column of a table how a value is brought into a form that both databases accept."""
-    return [(column.name, _form(column.type)) for column in table.columns]
+    return [
+        (name, _optional(_form(column)) if column.nullable else _form(column))
+        for name, column in zip(names_of(table), table.columns, strict=True)
+    ]
 
 
-def _form(kind: Any) -> Callable[[Any], Any]:
-    match kind:
+def _optional(form: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else form(value)
+
+
+def _form(column: Column[Any]) -> Callable[[Any], Any]:
+    match column.type:
         case Enum():
             return Status
         case Text():
@@ -137,4 +148,4 @@ def _form(kind: Any) -> Callable[[Any], Any]:
         case Integer():
             return _as_it_is
         case _:
-            return _json
+            return _scores if column.name == "scores" else _json

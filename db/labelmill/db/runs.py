@@ -130,9 +130,10 @@ class Runs(Repository):
         """Add to the number of jobs that a run has sent."""
         self._update(run_id, submitted=runs.c.submitted + count)
 
-    def finish(self, run_id: str, finished_at: datetime, rejected: int = 0) -> None:
-        """Write down that a run has sent all its jobs, and how many rows it could not send."""
-        self._update(run_id, finished_at=finished_at, rejected=rejected)
+    def finish(self, run_id: str, finished_at: datetime, rejected: int | None = None) -> None:
+        """Write down that a run has sent all its jobs, and how many rows it could not, if given."""
+        counted = {} if rejected is None else {"rejected": rejected}
+        self._update(run_id, finished_at=finished_at, **counted)
 
     def progress(self, run_id: str) -> RunProgress | None:
         """How far a run is, or None if there is no run of that id."""

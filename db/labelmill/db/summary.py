@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, cast, func, select, true
 
 from labelmill.core.states import Status
+from labelmill.db.tables import results
 
 SCORE_BINS = 20
 MAX_LABELS = 1000
@@ -36,20 +37,23 @@ class ResultSummary:
     complete: bool = True
 
 
+def counted_columns(dialect: str) -> Select[*tuple[Any, ...]]:
+    """The columns of results that :func:`summary_of` counts."""
+    score_bin = _floor(results.c.score * SCORE_BINS, dialect).label("bin")
+    return select(results.c.status, results.c.label, results.c.error_code, score_bin)
+
+
 def summary_of(
     connection: Connection, wanted: Select[*tuple[Any, ...]], most: int | None = None
 ) -> ResultSummary:
-    """Count what a query of results finds.
+    """Count what a query of :func:`counted_columns` finds.
 
     Parameters:
-        most: for a query that has a column ``found``: of so many rows at the most, only those
+        most: for a query that has a column ``found`` too: of so many rows at the most, only those
             that are found are counted.
     """
-    each = wanted.subquery()
-    found = each.c.found if most is not None else true().label("found")
-    score_bin = _floor(each.c.score * SCORE_BINS, connection.dialect.name).label("bin")
-    kinds = select(each.c.status, each.c.label, each.c.error_code, score_bin, found).subquery()
-    query = select(*kinds.c, func.count().label("results")).group_by(*kinds.c)
+    rows = (wanted if most is not None else wanted.add_columns(true().label("found"))).subquery()
+    query = select(*rows.c, func.count().label("results")).group_by(*rows.c)
     return _summary(connection.execute(query).all(), most)
 
 

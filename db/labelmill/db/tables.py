@@ -113,6 +113,15 @@ def columns_of(record: type[Any]) -> Iterator[Column[Any]]:
         yield Column(name, stored, primary_key=name == "id", nullable=optional)
 
 
+def names_of(table: Table) -> list[str]:
+    """The names of a table's columns, in their order.
+
+    As plain strings: SQLAlchemy's are of a class of their own, which dictionaries and encoders of
+    JSON take long over.
+    """
+    return ["".join(column.name) for column in table.columns]
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",

@@ -92,8 +92,10 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
             celery.exceptions.TimeoutError: some have no row in time; those that have are given.
         """
         missing = list(dict.fromkeys(map(str, task_ids)))
-        looks = polls(timeout, min(interval, _LONGEST_PAUSE_SECONDS))
-        for number, _ in enumerate(looks, 1):
+        looks = polls(timeout, min(interval or _LONGEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
+        for number, _ in enumerate(looks):
+            if number == max_iterations:
+                return
             found = self._database.results.get_many(missing)
             missing = [each for each in missing if each not in found]
             for job_id, row in found.items():
@@ -101,7 +103,7 @@ class ResultBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
                 if on_message is not None:
                     on_message(meta)
                 yield job_id, meta
-            if not missing or number == max_iterations:
+            if not missing:
                 return
             if on_interval is not None:
                 on_interval()

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from labelmill.core.result import Result
+from labelmill.core import result
 from labelmill.db.records import Record
 
-RESULT_COLUMNS = (*Result._fields, "input")
-JOINED_RESULT_COLUMNS = Result._fields
+RESULT_COLUMNS = (*result.RESULT_COLUMNS, "input")
+JOINED_RESULT_COLUMNS = result.RESULT_COLUMNS
 """Of a joined export: the input stands in the file's own columns."""
 
 Values: TypeAlias = Sequence[Any]
@@ -55,7 +55,7 @@ class Export:
 
 def export_of(records: Iterable[Record]) -> Export:
     """Results alone, with their inputs."""
-    return Export((), RESULT_COLUMNS, ((*record.result, record.input) for record in records))
+    return Export((), RESULT_COLUMNS, ((*record.result.values, record.input) for record in records))
 
 
 def distinct_names(source: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:

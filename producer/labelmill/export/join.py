@@ -184,7 +184,7 @@ def joined(
     def lines() -> Iterator[tuple[Any, ...]]:
         for row, record in with_results(rows, results, wanted):
             if record is not None:
-                yield (*row.values, row.number, *record.result)
+                yield (*row.values, row.number, *record.result.values)
             elif not some:
                 yield (*row.values, row.number, *_without_result(row.reject or rows.refused(row)))
 

@@ -90,7 +90,7 @@ def _add_page(app: FastAPI) -> None:
     def index() -> FileResponse:
         return FileResponse(str(_PAGE / "index.html"))
 
-    @app.get("/page/advice.js", include_in_schema=False)
+    @app.api_route("/page/advice.js", methods=["GET", "HEAD"], include_in_schema=False)
     def advice() -> Response:
         return Response(advice_module(), media_type="text/javascript")
 

@@ -129,7 +129,7 @@ def has_thumbnail(payload: Mapping[str, JsonValue]) -> bool:
 
 
 def _outcome(result: Result) -> Outcome:
-    return Outcome.model_validate({**result._asdict(), "scores": result.scores or []})
+    return Outcome.model_validate({**vars(result), "scores": result.scores or []})
 
 
 def _input(job: SubmittedJob | None) -> TextInput | ImageInput | None:

@@ -66,7 +66,7 @@ class OneJob(JobIn):
     model_config = _IN | ConfigDict(json_schema_extra={"examples": [ONE_EXAMPLE]})
 
     model: str = Field(description="The model's name, which is its queue.")
-    run: Id | None = Field(None, description="SweepCursor the job, to find it with others.")
+    run: Id | None = Field(None, description="Marks the job, to find it with others.")
     priority: Annotated[Priority, _Strict] = Field(0, description="0 is the most urgent.")
     eta: Moment | None = Field(None, description="Not to be started before.")
     expires: Moment | None = Field(None, description="Not to be started after.")

@@ -79,7 +79,7 @@ def double() -> Iterator[InMemoryClient]:
 
 
 def compared(record: Result | SubmittedJob) -> dict[str, object]:
-    return {name: value for name, value in record._asdict().items() if name not in OWN}
+    return {name: value for name, value in vars(record).items() if name not in OWN}
 
 
 def test_the_doubles_give_the_rows_of_a_worker(workers: Workers, double: InMemoryClient) -> None:

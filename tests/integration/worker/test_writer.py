@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -228,6 +229,6 @@ def test_what_nobody_can_mend_is_raised(
     database: Database, giving_up: threading.Event, tmp_path: Path
 ) -> None:
     """Where not even the row that says so can be stored, the stage ends, and the jobs stay."""
-    unnameable = row("a")._replace(worker="w" * 1000)
+    unnameable = replace(row("a"), worker="w" * 1000)
     with pytest.raises(ValueError, match="longer than"):
         RowWriter(database, giving_up).write([unnameable])

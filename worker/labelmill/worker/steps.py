@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -160,7 +161,8 @@ def _identity(job: InFlightJob) -> Hashable:
 
 
 def _refused(row: Result) -> Result:
-    return row._replace(
+    return replace(
+        row,
         status=Status.FAILED,
         label=None,
         score=None,

@@ -15,10 +15,10 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, registry
 
 from labelmill.bench.exporting.filling import RUN
-from labelmill.core.result import Result
+from labelmill.core.result import RESULT_COLUMNS
 from labelmill.db.tables import jobs, results
 
-_COLUMNS = Result._fields
+_COLUMNS = RESULT_COLUMNS
 _ROWS_A_FETCH = 2000
 
 
