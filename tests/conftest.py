@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -25,6 +26,7 @@ from labelmill.local.redis import RedisServer
 from tests.support.worker import Workers
 
 _numbers = count(1)
+_PILLOWS_LIMIT = 1024 * 1024 * 1024 // 4 // 3  # of its own accord
 
 # Beside each other, tests and what they start have a core each; several threads of torch would
 # wait for one another in busy loops. And a pool of compilers imports torch in each.
@@ -35,6 +37,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # How fast an example is depends on what else the machine does, and is no test's business.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
+
+
+@pytest.fixture(autouse=True)
+def pillows_limit() -> Iterator[None]:
+    """Pillow's limit of pixels, which is the process's, as it was before the test."""
+    yield
+    if "PIL.Image" in sys.modules:
+        sys.modules["PIL.Image"].MAX_IMAGE_PIXELS = _PILLOWS_LIMIT  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
