@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
 
 from labelmill.core.ids import Name
 from labelmill.core.states import Status

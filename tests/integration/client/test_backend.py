@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import celery
 import pytest
@@ -157,3 +158,14 @@ def test_a_job_sent_by_name_to_a_real_worker(workers: Workers) -> None:
         wrong = app.send_task("labelmill.classify", kwargs={"txt": "?"}, queue="scripted")
         with pytest.raises(JobError, match="txt"):
             wrong.get(timeout=30)
+
+
+def test_so_many_looks_and_no_more(app: celery.Celery) -> None:
+    looks: list[None] = []
+    look = partial(app.backend.get_many, ["a"], on_interval=lambda: looks.append(None))
+    for most in (0, 1, 3):
+        looks.clear()
+        assert list(look(max_iterations=most)) == []
+        assert len(looks) == most
+    with pytest.raises(celery.exceptions.TimeoutError):
+        list(look(max_iterations=1, timeout=0))

@@ -438,6 +438,15 @@ class TestRuns:
         assert (run.model, run.source, run.submitted) == ("tickets", "tickets.csv", 1017)
         assert (run.created_at, run.finished_at) == (NOON, NOON + timedelta(minutes=1))
 
+    def test_what_was_rejected_stays_counted(self, database: Database) -> None:
+        database.runs.add(a_run("r"))
+        database.runs.finish("r", NOON, 3)
+        database.runs.finish("r", NOON + timedelta(minutes=1))  # more of it, by another way
+
+        run = database.runs.get("r")
+        assert run is not None
+        assert (run.rejected, run.finished_at) == (3, NOON + timedelta(minutes=1))
+
     def test_counting_from_many_threads_forgets_none(self, database: Database) -> None:
         database.runs.add(a_run("r", "-"))
 
