@@ -79,7 +79,8 @@ def double() -> Iterator[InMemoryClient]:
 
 
 def compared(record: Result | SubmittedJob) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in OWN}
+    values = vars(record) if isinstance(record, Result) else record._asdict()
+    return {name: value for name, value in values.items() if name not in OWN}
 
 
 def test_the_doubles_give_the_rows_of_a_worker(workers: Workers, double: InMemoryClient) -> None:
