@@ -40,7 +40,7 @@ STARTS: dict[str, list[str]] = {
     "tests.support.web": [],  # openssl
     "tests.unit.cli.test_main": ["labelmill.cli"],
     "tests.unit.client.test_light": ["labelmill.client"],
-    "tests.unit.local.test_servers": ["labelmill.local"],
+    "tests.integration.local.test_servers": ["labelmill.local"],
     "tests.unit.test_blocks": ["labelmill.cli"],
     "tests.unit.test_docs": [],  # make
     "tests.unit.test_house": ["labelmill"],
