@@ -35,7 +35,7 @@ from labelmill.db.tables import UTCDateTime, jobs, results
 INLINE_IMAGE = "inline image"
 """The input of a job that has its image in its message, without a name."""
 
-_ROWS_A_FETCH = 2000
+ROWS_A_FETCH = 2000
 
 
 class Record(NamedTuple):
@@ -58,7 +58,7 @@ def select_records() -> Select[*tuple[Any, ...]]:
 
 def read_records(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Record]:
     """What a query of :func:`select_records` finds, fetched as it is asked for."""
-    found = connection.execution_options(yield_per=_ROWS_A_FETCH).execute(query)
+    found = connection.execution_options(yield_per=ROWS_A_FETCH).execute(query)
     with closing(found):
         for block in found.partitions():
             yield from _records(block)

@@ -13,7 +13,7 @@ from labelmill.core.states import Status
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
 from labelmill.db.filters import ResultFilter, by_columns, mentions
-from labelmill.db.records import Record, read_records, select_records
+from labelmill.db.records import ROWS_A_FETCH, Record, read_records, select_records
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_results
 from labelmill.db.summary import ResultSummary, counted_columns, summary_of
@@ -23,8 +23,6 @@ from labelmill.db.tables import UTCDateTime, jobs, results
 _SEARCH_STEPS = (1_000, 9_000, 40_000)
 SEARCHED_RESULTS = sum(_SEARCH_STEPS)
 """How many results a page of a search, or its summary, looks through: it reads their jobs too."""
-
-_ROWS_A_FETCH = 2000
 
 _Query = TypeVar("_Query", bound="Select[*tuple[Any, ...]]")
 
@@ -160,7 +158,7 @@ class Results(Repository):
         """All results that are wanted, in no order, to be counted."""
         query = self._filtered(select_record(results, ResultOutline), wanted)
         with self._reading() as connection:
-            rows = connection.execution_options(yield_per=_ROWS_A_FETCH).execute(query)
+            rows = connection.execution_options(yield_per=ROWS_A_FETCH).execute(query)
             yield from map(ResultOutline._make, rows)
 
     def _records(self, query: Select[*tuple[Any, ...]]) -> Iterator[Record]:
