@@ -8,6 +8,9 @@ READY := $(VENV)/ready
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-light test-changed compatibility check docs docs-serve bench faults soak screenshots versions train clean
 
+# Compiled once, not by each of the hundreds of processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # So many tests at once. One more than there are cores, since many wait; each has its own servers.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 1))')
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
