@@ -125,8 +125,9 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all workers remember what was measured of a model: one of them measures it."""
-    return tmp_path_factory.mktemp("cache")
+    """Where all workers of all of pytest's remember what was measured of a model."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
 
 
 @pytest.fixture

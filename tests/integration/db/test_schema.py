@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
@@ -30,6 +32,13 @@ def set_revision(engine: Engine, revision: str) -> None:
 def day(number: int) -> str:
     """A time as both databases read it."""
     return f"'2026-01-{number:02} 00:00:00.000000'"
+
+
+def test_the_head_is_alembic_s_and_follows_all_others() -> None:
+    """It is found by the files' names, without Alembic."""
+    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    assert [each.revision for each in scripts.walk_revisions()][::-1] == sorted(schema.known())
+    assert scripts.get_heads() == [schema.head()]
 
 
 def test_the_migrations_equal_the_models(database: Database) -> None:

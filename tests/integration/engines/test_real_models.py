@@ -43,7 +43,7 @@ def images() -> list[Path]:
 
 
 def assert_answers(rows: list[Result], expected: list[list[dict[str, Any]]]) -> None:
-    """The rows are what transformers says, to 1e-5."""
+    """The rows are what transformers says, to 1e-5, and name the weights that they come from."""
     for row, answer in zip(rows, expected, strict=True):
         assert row.status == "succeeded"
         assert row.scores is not None
@@ -51,6 +51,8 @@ def assert_answers(rows: list[Result], expected: list[list[dict[str, Any]]]) -> 
         for ours, theirs in zip(row.scores, answer, strict=True):
             assert ours["score"] == pytest.approx(theirs["score"], abs=1e-5)
         assert (row.label, row.score) == (row.scores[0]["label"], row.scores[0]["score"])
+        assert row.checkpoint == f"{CHECKPOINTS}/{row.model}"
+        assert str(row.revision).startswith("sha256:")
 
 
 def test_every_way_in_gives_transformers_answer_on_each_database(
@@ -112,15 +114,6 @@ def test_a_job_may_ask_for_more_labels_than_its_model_keeps(workers: Workers) ->
     assert three.scores is not None
     assert (len(one.scores), len(three.scores)) == (1, 3)
     assert three.scores[0]["score"] == pytest.approx(one.scores[0]["score"], abs=1e-6)
-
-
-def test_a_row_says_which_weights_it_comes_from(workers: Workers) -> None:
-    workers.configure(MODELS)
-    workers.start()
-    with workers.client() as client:
-        row = client.wait(client.submit_text("topics", "hello"))
-    assert row.checkpoint == f"{CHECKPOINTS}/topics"
-    assert str(row.revision).startswith("sha256:")
 
 
 def test_bad_images_fail_alone(workers: Workers, images: list[Path], tmp_path: Path) -> None:
