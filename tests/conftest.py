@@ -69,6 +69,13 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[Redis]:
+    """A connection to an empty Redis."""
+    with Redis.from_url(redis_url) as broker:
+        yield broker
+
+
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file that every test copies, which is faster than migrating every time."""

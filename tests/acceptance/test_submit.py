@@ -31,12 +31,6 @@ def environment(redis_url: str, sqlite_url: str, tmp_path: Path) -> dict[str, st
     }
 
 
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as broker:
-        yield broker
-
-
 def table(folder: Path, rows: int) -> Path:
     file = folder / "messages.csv"
     file.write_text("text\n" + "".join(f"row {number}\n" for number in range(rows)))

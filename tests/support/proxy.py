@@ -9,14 +9,14 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
+
+from labelmill.core.closing import Closeable
 
 _CHUNK = 65536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER, 0 s
 
 
-class Proxy:
+class Proxy(Closeable):
     """Passes everything on, until told otherwise::
 
         with Proxy(server.port) as proxy:
@@ -74,17 +74,6 @@ class Proxy:
         """End the proxy and its connections."""
         self._order(None)
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # In the thread of the proxy
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import subprocess
 import threading
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -39,12 +38,7 @@ class Utilisation:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
 

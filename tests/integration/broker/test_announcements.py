@@ -20,12 +20,6 @@ from tests.support.worker import Workers
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def announcements(redis_url: str) -> Iterator[AnnouncementStream]:
     with AnnouncementStream(redis_url) as announcements:
         yield announcements

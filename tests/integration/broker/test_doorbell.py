@@ -17,12 +17,6 @@ FOREVER = 1000.0
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def doorbell(redis_url: str) -> Iterator[Doorbell]:
     doorbell = Doorbell(redis_url)
     yield doorbell

@@ -23,12 +23,6 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def publisher(redis_url: str) -> Iterator[Publisher]:
     with closing(Publisher(redis_url)) as publisher:
         yield publisher

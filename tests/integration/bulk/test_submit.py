@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,6 @@ from labelmill.sources.plan import Plan, absolute
 from tests.support.rows import a_result
 
 Submit = Callable[..., SubmitRun]
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as broker:
-        yield broker
 
 
 @pytest.fixture

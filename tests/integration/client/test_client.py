@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,18 +24,6 @@ from labelmill.core.errors import (
 )
 from labelmill.db.database import Database
 from labelmill.local.redis import RedisServer
-
-
-@pytest.fixture
-def client(redis_url: str, database_url: str) -> Iterator[Client]:
-    with Client(redis_url, database_url) as client:
-        yield client
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as broker:
-        yield broker
 
 
 def waiting(broker: redis.Redis, queue: str = "q") -> list[message.Message]:

@@ -25,18 +25,6 @@ from tests.support.rows import due_at
 
 
 @pytest.fixture
-def client(redis_url: str, database_url: str) -> Iterator[Client]:
-    with Client(redis_url, database_url) as client:
-        yield client
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as broker:
-        yield broker
-
-
-@pytest.fixture
 def connection(database_url: str) -> Iterator[Any]:
     """Django's connection, with a table of the app's."""
     if not settings.configured:

@@ -24,18 +24,6 @@ from tests.support.rows import due_at
 
 
 @pytest.fixture
-def client(redis_url: str, database_url: str) -> Iterator[Client]:
-    with Client(redis_url, database_url) as client:
-        yield client
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as broker:
-        yield broker
-
-
-@pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """The caller's own engine, with a table of the caller's."""
     engine = for_writing(create_database_engine(database_url))

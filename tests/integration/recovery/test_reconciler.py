@@ -42,12 +42,6 @@ NOW = datetime.now(UTC)  # when this module was read
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as broker:
-        yield broker
-
-
-@pytest.fixture
 def publisher(redis_url: str) -> Iterator[Publisher]:
     with closing(Publisher(redis_url)) as publisher:
         yield publisher

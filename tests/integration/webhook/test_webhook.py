@@ -39,12 +39,6 @@ OLD_SECRET = "whsec_" + "QUJD" * 8
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def hook() -> Iterator[Receiver]:
     with receiver() as hook:
         yield hook

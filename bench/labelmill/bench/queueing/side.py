@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from labelmill.bench.queueing.process import WorkerProcess
+from labelmill.core.closing import Closeable
 
 Input = str | Path
 """A text, or the file of an image."""
 
 
-class Side(ABC):
+class Side(Closeable):
     """Sends jobs and runs one worker, on one Redis and one database.
 
     Attributes:
@@ -46,14 +45,3 @@ class Side(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give up the connections."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
