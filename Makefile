@@ -42,7 +42,7 @@ faults: $(READY)  ## Run the fault tests alone, in their long form: kills, resta
 soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
-compatibility: $(READY)  ## This version beside the last one, in one Redis and one database; BASE=353008f
+compatibility: $(READY)  ## This version beside the last one, in one Redis and one database; BASE=v0.2.0
 	$(BIN)/python -m tests.compatibility $(if $(BASE),--base $(BASE)) --numprocesses $(JOBS) --dist worksteal
 
 versions: $(READY)  ## The client on each Python with the oldest and newest packages; PYTHONS="…" for some

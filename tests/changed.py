@@ -70,11 +70,20 @@ STARTS: dict[str, list[str]] = {
 #: Files, by the beginnings of their paths, and the tests that read them; the first entry counts.
 READS: dict[str, list[str]] = {
     "docs/how-to/": ["tests.unit.test_docs", "tests.acceptance.how_to", "tests.integration"],
+    "docs/reference/errors.md": ["tests.unit.test_docs", "tests.unit.gateway.test_page_advice"],
+    "docs/quickstart.md": ["tests.unit.test_docs", "tests.acceptance"],
+    "docs/index.md": ["tests.unit.test_docs", "tests.acceptance.how_to"],
     "docs/": ["tests.unit.test_docs", "tests.acceptance.installation"],
+    "README.md": ["tests.unit.test_docs", "tests.acceptance"],
     "deploy/": ["tests.unit.deploy", "tests.unit.test_docs"],
     "docker-compose.yml": ["tests.unit.deploy"],
     "Dockerfile": ["tests.unit.deploy"],
     "CHANGELOG.md": ["tests.unit.test_docs"],
+    "CONTRIBUTING.md": ["tests.unit.test_docs"],
+    "SECURITY.md": ["tests.unit.test_docs"],
+    ".github/": ["tests.unit.test_docs"],
+    ".pre-commit-config.yaml": ["tests.unit.test_docs"],
+    **{f"{folder}/README.md": ["tests.unit.test_docs"] for folder in (*FOLDERS, "tests")},
     "tests/data/": ["tests.integration.test_before_rooms"],
     "tests/typing/": [],  # `make check`
     "tests/versions.py": [],  # it, and what follows, are run by hand

@@ -1,12 +1,14 @@
 """The compatibility of two versions that meet in one Redis and one database.
 
     python -m tests.compatibility
-    python -m tests.compatibility --base 353008f -k recovery
+    python -m tests.compatibility --base v0.2.0 -k recovery
 
-The base is the last tag, or else the commit that gave the version its number. First the base's own
-tests run its own code on a database that this tree's migrations have made: old workers and old
-producers on the new schema. Then this tree's tests run against workers of the base: new producers
-beside old workers. All other words go to pytest.
+The base is the last tag; without one, the commit that gave this version its number. The oldest
+that can be one is that which named the rooms: its migrations lie where this tree's do.
+
+First the base's own tests run its own code on a database that this tree's migrations have made: old
+workers and old producers on the new schema. Then this tree's tests run against workers of the base:
+new producers beside old workers. All other words go to pytest.
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ def main() -> None:
         old = Path(folder) / "tree"
         git("worktree", "add", "--quiet", "--detach", str(old), base)
         try:
+            if not (old / MIGRATIONS).is_dir():
+                sys.exit(f"{base} is too old: it has no {MIGRATIONS}")
             failed = [
                 name
                 for name, ended in {

@@ -80,6 +80,7 @@ def before(workers: Workers) -> Workers:
         dump = (BEFORE / "labelmill.sql").read_text()
         database.executescript(dump.replace("{folder}", str(workers.folder)))
     database.close()
+    schema.upgrade(workers.database_url)
     (workers.folder / "messages.csv").write_text("id,body\na,first\nb,second\nc,third\n")
     with workers.broker() as broker:
         restore_redis(broker)

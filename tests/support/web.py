@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 from labelmill.images.web.network import Deadline, Network
 
@@ -136,6 +139,8 @@ class FakeNetwork(Network):
 
 def make_certificate(folder: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """A certificate for these names: the server's side of it, and a client's that trusts it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subjects = ",".join(f"DNS:{name}" for name in names)
     subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -17,14 +18,18 @@ from labelmill import client, testing
 from labelmill.broker.announcements import JobFinished
 from labelmill.broker.inspect import QueueDepth
 from labelmill.cli.main import COMMANDS, command
+from labelmill.core import errors
 from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import ErrorCode
+from labelmill.core.result import RESULT_COLUMNS
 from labelmill.core.states import JobState, Status
 from labelmill.export import join
 from labelmill.gateway import schemas
 from labelmill.gateway.app import create_app
 from labelmill.gateway.settings import GatewaySettings
+from labelmill.sources import readers
 from labelmill.webhook.delivery import DeliveryOutcome
+from labelmill.webhook.settings import WebhookSettings
 from labelmill.worker.settings import WorkerSettings
 from tests.support.fences import PAGES
 from tests.unit.test_house import FOLDERS, ROOMS
@@ -59,7 +64,8 @@ def cells(page: str) -> dict[str, list[str]]:
 
 def test_every_setting_is_described_with_its_default() -> None:
     described = cells("settings.md")
-    for name, field in (WorkerSettings.model_fields | GatewaySettings.model_fields).items():
+    rooms = (WorkerSettings, GatewaySettings, WebhookSettings)
+    for name, field in chain.from_iterable(each.model_fields.items() for each in rooms):
         row = described[f"LABELMILL_{name.upper()}"]
         default = field.default
         if default in (None, ()):
@@ -74,6 +80,25 @@ def test_every_key_of_a_model_is_described() -> None:
 
 def test_every_error_code_is_described() -> None:
     assert set(ErrorCode) <= set(cells("errors.md"))
+
+
+def test_every_error_of_ours_is_in_the_tree() -> None:
+    _, _, tree = (REFERENCE / "errors.md").read_text().partition("```\nLabelmillError")
+    tree = tree.partition("```")[0]
+    ours = {name for name, each in vars(errors).items() if isinstance(each, type)}
+    assert set(re.findall(r"\b[A-Z]\w+", tree)) == ours - {"ErrorCode", "LabelmillError", "StrEnum"}
+
+
+def test_every_column_of_a_result_is_described() -> None:
+    table = (REFERENCE / "job.md").read_text().partition("## The row")[2].partition("\n## ")[0]
+    names = [row.partition(" | ")[0] for row in re.findall(r"^\| (`.+) \|$", table, re.MULTILINE)]
+    assert re.findall(r"`(\w+)`", " ".join(names)) == list(RESULT_COLUMNS)
+
+
+def test_every_format_is_named() -> None:
+    page = (ROOT / "docs" / "how-to" / "bulk.md").read_text()
+    assert [name for name in readers.FORMATS if f"--format {name}`" not in page] == []
+    assert [suffix for suffix in readers.BY_SUFFIX if f"`{suffix}`" not in page] == []
 
 
 def test_every_command_and_option_is_described() -> None:
@@ -135,7 +160,20 @@ def test_every_request_of_the_gateway_is_described() -> None:
         for path, methods in document["paths"].items()
         for method in methods
     }
-    assert asked == {name for name in described if name.startswith(("GET ", "POST "))}
+    assert asked == {name for name in described if re.match(r"[A-Z]+ /", name)}
+
+
+def test_every_code_of_a_problem_is_described() -> None:
+    described = {
+        (status, code)
+        for status, row in cells("http.md").items()
+        if status.isdigit()
+        for code in re.findall(r"`(\w+)`", row[1])
+    }
+    sources = [file.read_text() for file in ROOMS["gateway"].rglob("*.py")]
+    raised = {each for text in sources for each in re.findall(r'\b([45]\d\d),\s*"([a-z_]+)"', text)}
+    assert len(raised) > 20
+    assert raised <= described
 
 
 def is_there(name: str) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy import event
 from labelmill.broker import message
 from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client
-from labelmill.core.errors import BrokerUnavailable
+from labelmill.core.errors import BrokerUnavailable, WaitTimeout
 from labelmill.core.job import SubmittedJob
 from labelmill.core.result import Result
 from labelmill.db.database import Database
@@ -104,6 +104,7 @@ class InMemoryClient(Client):
         database: the ledger and the results, to look into.
         database_url: where they are, for a database engine or a result backend of yours.
         before_wait: called at the beginning of each :meth:`wait`.
+        served: the models that a worker of this client has an engine for.
 
     Raises:
         ConfigurationError: the URL cannot be used.
@@ -125,6 +126,7 @@ class InMemoryClient(Client):
             event.listen(self.database.engine, "connect", _do_not_sync)
         self.broker = InMemoryBroker()
         self.before_wait: list[Callable[[], object]] = []
+        self.served: set[str] = set()
         self._connect(self.broker, self.database)
 
     def wait(self, job_id: str, timeout: float = 30.0) -> Result:
@@ -133,12 +135,21 @@ class InMemoryClient(Client):
         It never sleeps: nothing else would write the row.
 
         Raises:
-            WaitTimeout: there is none, at once.
+            WaitTimeout: there is none, at once; says so where no worker serves the job's model.
             DatabaseUnavailable: the database is away.
         """
         for run in self.before_wait:
             run()
-        return super().wait(job_id, timeout=0)
+        try:
+            return super().wait(job_id, timeout=0)
+        except WaitTimeout:
+            job = self.database.jobs.get(job_id)
+            if job is None or job.model in self.served:
+                raise
+            raise WaitTimeout(
+                f"no InlineWorker of this client has an engine for the model {job.model!r}; there"
+                f" are engines for: {', '.join(sorted(self.served)) or 'none'}"
+            ) from None
 
     def close(self) -> None:
         """Give up the connections, and the temporary database."""

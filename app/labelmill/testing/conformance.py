@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ Answer = list[LabelScore] | JobError
 _FEWEST = 3  # jobs: with two, to turn them and to reverse them is the same
 _ROUNDS = 3  # of what is done in several threads at once
 _SECONDS = 60  # for each step in a thread; a model takes less, and one that hangs is told of
+
+_SHOWN = 20  # characters of a text
 
 _ODD_TEXTS = (
     *(" ", "\n\t\r", "\x00", "\x07\x1b[31m", "\N{ZERO WIDTH SPACE}", "\ud800 alone", "\ufeff"),
@@ -105,13 +108,17 @@ def describes_itself(trial: _Trial) -> None:
         raise _Broken("waits answers True or False")
 
 
+def answers_each_job(trial: _Trial) -> None:
+    """Each step answers a list, as many as it is given: in the end labels, or a ``JobError``."""
+    for number, answer in enumerate(trial.answers(trial.jobs)):
+        _require_answer(f"job {number}", answer)
+
+
 def labels_the_best_first(trial: _Trial) -> None:
     """Each job has labels, each once, the best first, with scores that are finite numbers."""
     for number, answer in enumerate(trial.answers(trial.jobs)):
         if isinstance(answer, JobError):
             raise _Broken(f"job {number} fails: {answer}; give jobs that have labels")
-        if not isinstance(answer, list) or not answer:
-            raise _Broken(f"job {number} has no labels, but {answer!r}")
         labels, scores = zip(*((each["label"], each["score"]) for each in answer), strict=True)
         if not all(isinstance(label, str) for label in labels) or len({*labels}) < len(labels):
             raise _Broken(f"job {number}: labels are strings, and each is there once: {labels}")
@@ -164,7 +171,10 @@ def gives_top_k(trial: _Trial) -> None:
         given = trial.decoded(outputs, counts)
         for number, (found, expected) in enumerate(zip(given, cut, strict=True)):
             if not isinstance(expected, JobError) and not _as_many(found, expected):
-                raise _Broken(f"job {number} with top_k={counts[number]}: {_shown(found)}")
+                raise _Broken(
+                    f"job {number} has {_count(found)} with top_k={counts[number]}, and"
+                    f" {_count(every[number])} in all"
+                )
         trial.hold("with top_k", given, cut)
 
 
@@ -179,10 +189,11 @@ def fails_a_bad_job_alone(trial: _Trial) -> None:
         except _Broken:
             raise
         except Exception as error:
-            raise _Broken(f"{_named(job)} raises {type(error).__name__}: {error}") from error
-        answer = found.pop(middle)
-        if not isinstance(answer, JobError | list):
-            raise _Broken(f"{_named(job)} has {answer!r}: neither labels nor a JobError")
+            raise _Broken(
+                f"{_named(job)} raises {_raised(error)}; answer it with a JobError: to find out"
+                " whose fault it was, a worker has to run the others again"
+            ) from error
+        _require_answer(_named(job), found.pop(middle))
         trial.hold(f"beside {_named(job)}", found, expected)
     trial.hold("after odd ones", trial.answers(trial.jobs), expected)
 
@@ -237,6 +248,7 @@ def runs_in_threads(trial: _Trial) -> None:
 
 _RULES: tuple[Callable[[_Trial], None], ...] = (
     describes_itself,
+    answers_each_job,
     labels_the_best_first,
     keeps_the_order,
     answers_equal_jobs_alike,
@@ -259,21 +271,36 @@ def check_engine(engine: Engine[Any, Any], jobs: Sequence[Job], *, bound: float 
 
     Raises:
         EngineNotConformant: it breaks a rule; the message names each that it breaks, and how.
+        TypeError: it is no engine, or what is given is not a list of jobs.
         ValueError: there are too few jobs.
     """
+    if not isinstance(engine, Engine):
+        raise TypeError(f"give an instance of a subclass of Engine, not {engine!r}")
+    if wrong := [each for each in jobs if not isinstance(each, Job)]:
+        raise TypeError(f"give jobs, as Job(text=…), not {wrong[0]!r}")
     if len(jobs) < _FEWEST:
         raise ValueError(f"give at least {_FEWEST} jobs, not {len(jobs)}")
     trial = _Trial(engine, list(jobs), bound)
     broken: list[str] = []
     for rule in _RULES:
-        try:
-            rule(trial)
-        except _Broken as error:
-            broken.append(f"{rule.__name__}: {error}")
-        except Exception as error:
-            broken.append(f"{rule.__name__}: the engine raises {type(error).__name__}: {error}")
+        if said := _broken(rule, trial):
+            broken += [f"{rule.__name__}: {said}", f"    {(rule.__doc__ or '').splitlines()[0]}"]
+            if rule is answers_each_job:
+                broken.append("the rules that follow have not been tried")
+                break
     if broken:
         raise EngineNotConformant("\n".join([type(engine).__name__, *broken]))
+
+
+def _broken(rule: Callable[[_Trial], None], trial: _Trial) -> str | None:
+    """How an engine breaks a rule; None if it does not."""
+    try:
+        rule(trial)
+    except _Broken as error:
+        return str(error)
+    except Exception as error:
+        return f"the engine raises {_raised(error)}"
+    return None
 
 
 def odd_jobs(kind: InputKind) -> list[Job]:
@@ -309,15 +336,36 @@ def _at_once(steps: Sequence[Callable[[], list[Any]]]) -> list[list[Any]]:
     return [each.result() for each in running]
 
 
-def _one_each(name: str, answers: list[Any], asked: Sequence[Any]) -> list[Any]:
-    if not isinstance(answers, list) or len(answers) != len(asked):
-        size = len(answers) if isinstance(answers, list) else type(answers).__name__
-        raise _Broken(f"{name} answers {len(asked)} with a list of as many, not {size}")
+def _one_each(step: str, answers: list[Any], asked: Sequence[Any]) -> list[Any]:
+    if not isinstance(answers, list):
+        raise _Broken(f"{step} answers a list, not {answers!r}")
+    if len(answers) != len(asked):
+        raise _Broken(f"{step} was given {len(asked)} and answers {len(answers)}")
     return answers
+
+
+def _require_answer(whose: str, answer: object) -> None:
+    if isinstance(answer, JobError):
+        return
+    if not isinstance(answer, list) or not answer:
+        raise _Broken(f"{whose} has {answer!r}: neither labels nor a JobError that says why")
+    for each in answer:
+        if not isinstance(each, dict) or each.keys() != {"label", "score"}:
+            raise _Broken(f'{whose}: a label is {{"label": …, "score": …}}, not {each!r}')
 
 
 def _as_many(found: Answer, expected: list[LabelScore]) -> bool:
     return isinstance(found, list) and len(found) == len(expected)
+
+
+def _count(answer: Answer) -> str:
+    return "an error" if isinstance(answer, JobError) else f"{len(answer)} labels"
+
+
+def _raised(error: Exception) -> str:
+    """An error, and the line that raised it."""
+    [*_, frame] = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
 
 
 def _shown(answer: Answer) -> str:
@@ -327,6 +375,9 @@ def _shown(answer: Answer) -> str:
 
 
 def _named(job: Job) -> str:
-    if job.image is None:
-        return f"the text {(job.text or '')[:20]!r}"
-    return f"the image {job.image.uri or job.image.inline_bytes()[:8]!r}"
+    if job.image is not None:
+        return f"the image {job.image.uri or job.image.inline_bytes()[:8]!r}"
+    text = job.text or ""
+    if len(text) <= _SHOWN:
+        return f"the text {text!r}"
+    return f"the text {text[:_SHOWN]!r} and so on, {len(text):,} characters,"

@@ -22,7 +22,8 @@ class StubEngine(Engine[Job, Answer]):
     Parameters:
         answers: by the job's text, or its image's name or uri; or a function of the job. What the
             function raises is the failure of that job, as if a model had raised.
-        default: the answer to jobs that have none; without it, they fail and say so.
+        default: the answer to jobs that have none, or an empty one; without it, they fail and say
+            so.
         task: whether it reads texts or images.
         spec: the model's entry in ``models.toml``, to have its ``top_k`` and ``group_size``.
     """
@@ -57,17 +58,19 @@ class StubEngine(Engine[Job, Answer]):
         ]
 
     def _answer(self, job: Job) -> Answer:
-        if not isinstance(self._answers, Mapping):
-            return self._answers(job)
-        answer = next(
-            (self._answers[key] for key in _keys(job) if key in self._answers), self._default
-        )
-        if answer is None:
-            return JobError(
+        if isinstance(self._answers, Mapping):
+            found = (self._answers.get(key) for key in _keys(job))
+            answer = next((each for each in found if each), None)
+        else:
+            answer = self._answers(job)
+        return (
+            answer
+            or self._default
+            or JobError(
                 ErrorCode.MODEL_FAILED,
                 "the stub engine has no answer to this job: give it one, or a default",
             )
-        return answer
+        )
 
 
 def _keys(job: Job) -> list[str]:

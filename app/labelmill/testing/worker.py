@@ -11,6 +11,7 @@ from typing import Any
 from labelmill.broker import message
 from labelmill.broker.leases import Lease
 from labelmill.core.result import Result
+from labelmill.engines.base import Engine
 from labelmill.engines.load import AnyEngine
 from labelmill.testing.client import InMemoryClient
 from labelmill.worker import steps
@@ -29,6 +30,9 @@ class InlineWorker:
         name: stands in the rows.
         celery_app: an app on the broker ``memory://``, whose jobs that were sent by name are run
             too. All apps of a process share that broker.
+
+    Raises:
+        TypeError: a model is given something else than an engine.
     """
 
     def __init__(
@@ -39,6 +43,9 @@ class InlineWorker:
         name: str = "inline@test",
         celery_app: Any = None,
     ) -> None:
+        for model, engine in engines.items():
+            if not isinstance(engine, Engine):
+                raise TypeError(f"give an engine for {model!r}, as a StubEngine, not {engine!r}")
         self.client = client
         self.name = name
         self._engines = dict(engines)
@@ -46,6 +53,7 @@ class InlineWorker:
         self._revoked: set[str] = set()
         self._one_at_a_time = threading.Lock()
         client.before_wait.append(self.run)
+        client.served.update(engines)
 
     def run(self, at: datetime | None = None) -> list[Result]:
         """Run all jobs that wait; returns their rows, as the database has them.

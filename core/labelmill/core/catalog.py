@@ -85,7 +85,7 @@ class ModelSpec(BaseModel):
         folder = Path((info.context or {}).get("folder", ".")) / self.checkpoint
         if folder.is_dir():
             self._folder = folder
-        elif not _COMMIT.fullmatch(self.revision or ""):
+        elif self.engine is None and not _COMMIT.fullmatch(self.revision or ""):
             raise ValueError(
                 f"checkpoint {self.checkpoint!r} is no folder here, so it is taken for a hub id: "
                 "pin it with revision = the 40 hexadecimal digits of a commit"

@@ -30,7 +30,8 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "lines", "images")
 
 STDIN = "-"
 
-_BY_SUFFIX = {
+#: What the suffix of a name says, where nothing else does.
+BY_SUFFIX = {
     ".csv": "csv",
     ".tsv": "tsv", ".tab": "tsv",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
@@ -119,7 +120,7 @@ def _locations(source: Source) -> list[Location]:
 
 def _file(location: Location, form: Format) -> Source:
     kind = form.name or next(
-        (_BY_SUFFIX[each] for each in reversed(location.suffixes) if each in _BY_SUFFIX), None
+        (BY_SUFFIX[each] for each in reversed(location.suffixes) if each in BY_SUFFIX), None
     )
     match kind:
         case "csv":
@@ -137,7 +138,7 @@ def _file(location: Location, form: Format) -> Source:
         case _:
             raise SourceError(
                 f"what is {location.name}? Its name ends in none of "
-                f"{', '.join(_BY_SUFFIX)}; say --format {', '.join(FORMATS)}"
+                f"{', '.join(BY_SUFFIX)}; say --format {', '.join(FORMATS)}"
             )
 
 

@@ -7,17 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.support.fences import ROOT, blocks
+from labelmill.client import NewJob
+from tests.support.fences import blocks
+from tests.support.worker import Workers
 
 PAGE = [block for block in blocks() if block.page == "docs/how-to/test.md"]
-ENGINE = """
-[models.tickets]
-task = "text-classification"
-checkpoint = "."
-engine = "tests.support.engines:ScriptedEngine"
-"""
 
 
 def python_of(page: str) -> list[str]:
@@ -42,7 +36,7 @@ def run(folder: Path, *words: str, **environment: str) -> str:
 
 
 def test_the_app_of_the_fastapi_page(tmp_path: Path) -> None:
-    short, conftest, tests, _, celery, _ = python_of("test.md")
+    short, conftest, tests, _, celery = python_of("test.md")
     (tmp_path / "app.py").write_text(python_of("fastapi.md")[0])
     (tmp_path / "conftest.py").write_text(conftest)
     (tmp_path / "test_app.py").write_text(tests)
@@ -73,17 +67,22 @@ def test_the_app_of_the_django_page(tmp_path: Path) -> None:
     assert "\nOK\n" in said
 
 
-@pytest.mark.parametrize(("breaks", "code"), [(False, 0), (True, 1)])
-def test_an_engine_of_yours(tmp_path: Path, breaks: bool, code: int) -> None:
-    [test] = [block.text for block in PAGE if "check_engine" in block.text and block.mark]
-    (tmp_path / "models.toml").write_text(ENGINE)
-    # An engine that ends the check with what one of the jobs tells it to do.
-    given = test.replace("Thank you!", "raise") if breaks else test
-    (tmp_path / "test_engine.py").write_text(given)
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_engine.py"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout
-    assert ("keeps_the_order: the engine raises ValueError" in done.stdout) is breaks
+def test_an_engine_of_your_own(workers: Workers) -> None:
+    page = "docs/how-to/engine.md"
+    engine, models, test = [block.text for block in blocks() if block.page == page]
+    folder = workers.folder
+    (folder / "urgency.py").write_text(engine)
+    (folder / "test_urgency.py").write_text(test)
+    workers.configure(models)
+    words = ("-m", "pytest", "-p", "no:cacheprovider", "test_urgency.py")
+    assert "1 passed" in run(folder, *words)
+
+    workers.start()
+    with workers.client() as client:
+        ids = client.submit_many(
+            "urgency", [NewJob(text=text) for text in ("Now!!!", "ok", "\t")]
+        ).ids
+        rows = [client.wait(each) for each in ids]
+    assert [row.label for row in rows] == ["urgent", "calm", None]
+    assert rows[2].error_code == "invalid_job"
+    assert {(row.checkpoint, row.revision) for row in rows} == {("rules", "words-1")}

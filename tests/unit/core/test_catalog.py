@@ -38,6 +38,14 @@ def test_an_unpinned_hub_checkpoint_is_refused(tmp_path: Path, revision: str) ->
         load(tmp_path, text)
 
 
+def test_what_an_engine_of_yours_runs_is_its_own_affair(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        '[models.a]\ntask = "text-classification"\ncheckpoint = "rules"\nengine = "a.b:C"',
+    )["a"]
+    assert (spec.folder, spec.revision, spec.checkpoint) == (None, None, "rules")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -94,6 +94,16 @@ class WithoutLabels(Sound):
         return []
 
 
+class Pairs(Sound):
+    def labels(self, output: float) -> list[LabelScore]:
+        return [("short", output)]  # type: ignore[list-item]
+
+
+class NoList(Sound):
+    def forward(self, inputs: Sequence[str]) -> list[float | JobError]:
+        return tuple(super().forward(inputs))  # type: ignore[return-value]
+
+
 class AlwaysFailing(Sound):
     def prepare(self, jobs: Sequence[Job]) -> list[str | JobError]:
         return [JobError(ErrorCode.MODEL_FAILED, "no") for _ in jobs]
@@ -156,6 +166,20 @@ class Raising(Sound):
         if any(not str(job.text).strip() for job in jobs):
             raise ValueError("nothing to read")
         return super().prepare(jobs)
+
+
+class TooLong(Sound):
+    """Raises at what is long."""
+
+    def prepare(self, jobs: Sequence[Job]) -> list[str | JobError]:
+        if max(len(str(job.text)) for job in jobs) > 10_000:
+            raise ValueError("too long")
+        return super().prepare(jobs)
+
+
+class NothingForOdd(Sound):
+    def labels(self, output: float) -> list[LabelScore]:
+        return super().labels(output) if output > 0.01 else []
 
 
 class TakingOthersAlong(Sound):
@@ -233,17 +257,21 @@ BROKEN: list[tuple[Callable[[], Engine[object, object]], str, str]] = [
     (NoNumber, "labels_the_best_first", "finite"),
     (WholeNumber, "labels_the_best_first", "finite floats of Python"),
     (SameLabelTwice, "labels_the_best_first", "each is there once"),
-    (WithoutLabels, "labels_the_best_first", "no labels"),
+    (WithoutLabels, "answers_each_job", "job 0 has []: neither labels nor a JobError"),
+    (Pairs, "answers_each_job", """a label is {"label": …, "score": …}, not ('short', 0.5)"""),
+    (NoList, "answers_each_job", "forward answers a list, not (0.5,"),
+    (Forgetful, "answers_each_job", "forward was given 5 and answers 4"),
     (AlwaysFailing, "labels_the_best_first", "give jobs that have labels"),
     (Sorting, "keeps_the_order", "job 0 in reverse"),
-    (Forgetful, "keeps_the_order", "forward answers 5 with a list of as many, not 4"),
-    (Dropping, "answers_equal_jobs_alike", "prepare answers 10 with a list of as many, not 5"),
+    (Dropping, "answers_equal_jobs_alike", "prepare was given 10 and answers 5"),
     (Restless, "answers_equal_jobs_alike", "asked again"),
     (Sociable, "ignores_the_company", "job 0 among 2"),
-    (AllLabels, "gives_top_k", "job 0 with top_k=1"),
-    (OneTopKForAll, "gives_top_k", "job 0 with top_k=1"),
+    (AllLabels, "gives_top_k", "job 0 has 3 labels with top_k=1, and 3 labels in all"),
+    (OneTopKForAll, "gives_top_k", "job 0 has 3 labels with top_k=1, and 3 labels in all"),
     (NotTheBest, "gives_top_k", "with top_k"),
-    (Raising, "fails_a_bad_job_alone", "raises ValueError"),
+    (Raising, "fails_a_bad_job_alone", "the text ' ' raises ValueError: nothing to read ("),
+    (TooLong, "fails_a_bad_job_alone", "and so on, 20,000 characters, raises ValueError"),
+    (NothingForOdd, "fails_a_bad_job_alone", "has []: neither labels nor a JobError"),
     (TakingOthersAlong, "fails_a_bad_job_alone", "beside the text ' '"),
     (NeitherLabelsNorError, "fails_a_bad_job_alone", "neither labels nor a JobError"),
     (Consuming, "runs_a_step_again", "raises IndexError"),
@@ -258,7 +286,8 @@ def faults(engine: Engine[object, object], jobs: Sequence[Job] = JOBS) -> dict[s
         check_engine(engine, jobs)
     name, *lines = str(raised.value).splitlines()
     assert name == type(engine).__name__
-    return dict(re.split(": ", line, maxsplit=1) for line in lines)  # type: ignore[misc]
+    told = [line for line in lines if not line.startswith("    ") and ": " in line]
+    return dict(re.split(": ", line, maxsplit=1) for line in told)  # type: ignore[misc]
 
 
 def test_a_sound_engine_passes() -> None:
@@ -275,7 +304,16 @@ def test_an_engine_that_breaks_a_rule_is_told_so(
 
 
 @pytest.mark.parametrize(
-    "engine", [Raising, TakingOthersAlong, NeitherLabelsNorError, OneStepAtATime, NotTheBest]
+    "engine",
+    [
+        Raising,
+        TooLong,
+        NothingForOdd,
+        TakingOthersAlong,
+        NeitherLabelsNorError,
+        OneStepAtATime,
+        NotTheBest,
+    ],
 )
 def test_and_of_no_other(engine: Callable[[], Engine[object, object]]) -> None:
     broken = [(rule, made) for made, rule, _ in BROKEN if made is engine]
@@ -285,12 +323,33 @@ def test_and_of_no_other(engine: Callable[[], Engine[object, object]]) -> None:
 def test_each_rule_is_broken_by_one_of_them() -> None:
     source = Path(check_engine.__code__.co_filename).read_text()
     listed = re.findall(r"^    (\w+),$", source.partition("_RULES")[2].partition("\n)")[0], re.M)
-    assert len(listed) == 10
+    assert len(listed) == 11
     assert {rule for _, rule, _ in BROKEN} == set(listed)
 
 
 def test_jobs_that_are_all_alike_prove_nothing() -> None:
     assert "some that differ" in faults(Sound(), [Job(text="a")] * 3)["keeps_the_order"]
+
+
+def test_a_rule_is_told_with_what_it_asks() -> None:
+    with pytest.raises(EngineNotConformant, match=r"\n    Answers come in the order of the jobs"):
+        check_engine(Sorting(), JOBS)
+
+
+@pytest.mark.parametrize("engine", [Forgetful, Pairs, NoList])
+def test_without_answers_the_other_rules_are_not_tried(engine: Callable[[], Sound]) -> None:
+    with pytest.raises(EngineNotConformant) as raised:
+        check_engine(engine(), JOBS)
+    _, rule, _, last = str(raised.value).splitlines()
+    assert rule.startswith("answers_each_job: ")
+    assert last == "the rules that follow have not been tried"
+
+
+def test_what_is_no_engine_and_no_job_is_refused() -> None:
+    with pytest.raises(TypeError, match="an instance of a subclass of Engine"):
+        check_engine(Sound, JOBS)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Job\\(text="):
+        check_engine(Sound(), ["a", "b", "c"])  # type: ignore[list-item]
 
 
 def test_too_few_jobs_are_refused() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -67,7 +68,7 @@ def test_the_double_has_the_api_of_the_client() -> None:
 
 def test_what_else_it_has_are_its_attributes(client: InMemoryClient) -> None:
     more = {name for name in vars(client) if name[0] != "_"}
-    assert more == {"broker", "database", "database_url", "before_wait"}
+    assert more == {"broker", "database", "database_url", "before_wait", "served"}
 
 
 class TestClient:
@@ -93,7 +94,7 @@ class TestClient:
         self, client: InMemoryClient, worker: InlineWorker
     ) -> None:
         client.submit_text("others", "Where is it?", id="a")
-        with pytest.raises(WaitTimeout):
+        with pytest.raises(WaitTimeout, match=r"no InlineWorker .* 'others'.* engines for: topics"):
             client.wait("a", timeout=1e9)
 
     def test_an_id_is_taken_once(self, client: InMemoryClient, worker: InlineWorker) -> None:
@@ -274,7 +275,18 @@ class TestCelery:
         assert late.get(timeout=1)["score"] == 0.75
 
 
+def test_a_worker_wants_engines(client: InMemoryClient) -> None:
+    with pytest.raises(TypeError, match="an engine for 'topics'"):
+        InlineWorker(client, {"topics": ANSWERS})  # type: ignore[dict-item]
+
+
 class TestStub:
+    @pytest.mark.parametrize("answers", [{"a": {}}, lambda _: None])
+    def test_an_empty_answer_is_none(self, client: InMemoryClient, answers: Any) -> None:
+        InlineWorker(client, {"topics": StubEngine(answers)})
+        row = client.wait(client.submit_text("topics", "a"))
+        assert "no answer to this job" in str(row.error_message)
+
     def test_an_image_is_known_by_its_name_or_uri(self, client: InMemoryClient) -> None:
         answers = {"scan.png": "7", "s3://bucket/b.png": "2"}
         engine = StubEngine(answers, task=Task.IMAGE_CLASSIFICATION)

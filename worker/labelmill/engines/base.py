@@ -20,9 +20,10 @@ class Engine(ABC, Generic[Prepared, Output]):
 
     Each step takes many jobs and answers for each in the same order; a job that fails alone is
     answered with a :class:`~labelmill.core.errors.JobError`. A step that raises is called again
-    with fewer jobs, down to the one that makes it raise. Jobs of equal content in a group are one
-    job for ``prepare`` and ``forward``. Each step is called from one thread at a time, but
-    ``prepare`` and ``decode`` run while ``forward`` does; see also :meth:`waits`.
+    with fewer jobs, down to the one that makes it raise; a ``JobError`` spares that. Jobs of equal
+    content in a group are one job for ``prepare`` and ``forward``. Each step is called from one
+    thread at a time, but ``prepare`` and ``decode`` run while ``forward`` does; see also
+    :meth:`waits`.
 
     Parameters:
         spec: the model's entry in ``models.toml``.

@@ -31,14 +31,16 @@ def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
     from labelmill.images.fetch import image_fetcher
 
     budgets = BudgetFile(settings.cache_dir / "pass-budgets.json")
-    if spec.task is Task.TEXT_CLASSIFICATION:
-        texts = TextEngine(spec)
-        if spec.token_budget is None:
-            texts.calibrate(budgets)
-        return texts
-    images = ImageEngine(spec, image_fetcher(settings), settings.max_image_pixels)
-    images.calibrate(budgets)
-    return images
+    match spec.task:  # mypy sees to it that each has its engine
+        case Task.TEXT_CLASSIFICATION:
+            texts = TextEngine(spec)
+            if spec.token_budget is None:
+                texts.calibrate(budgets)
+            return texts
+        case Task.IMAGE_CLASSIFICATION:
+            images = ImageEngine(spec, image_fetcher(settings), settings.max_image_pixels)
+            images.calibrate(budgets)
+            return images
 
 
 def _own(path: str) -> type[AnyEngine]:
