@@ -83,6 +83,8 @@ clean:  ## Remove the virtual environment and caches
 $(READY): pyproject.toml bench/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import shutil, sys; sys.exit(sys.version_info >= (3, 13) and not shutil.which("redis-server"))' || \
+	  { echo "A Redis comes with Python up to 3.12; install redis-server, or name one: make PYTHON=python3.12 …"; exit 1; }
 	@echo 'installing into $(VENV): some minutes and 2.6 GB, most of it torch'
 	@rm -rf labelmill.egg-info  # of an older checkout, it would name entry points that are gone
 	$(PYTHON) -m venv $(VENV)
