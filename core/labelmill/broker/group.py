@@ -52,10 +52,12 @@ class ConsumerGroup:
         """Make the group unless it is there: it begins with what is announced from now on."""
         with broker_errors():
             self._create("$")
-            readers: Any = self._broker.xinfo_consumers(STREAM, self._name)
-            for reader in readers:
-                if reader["pending"] == 0 and reader["idle"] > _FORGOTTEN_MS:
-                    self._broker.xgroup_delconsumer(STREAM, self._name, reader["name"])
+            try:
+                self._delete_forgotten_readers()
+            except redis.ResponseError as error:
+                # Not to be made a second time from now on, but by take, from the beginning.
+                if not _is_of_lost_data(error):
+                    raise
 
     def take(self, block_ms: int) -> list[Entry]:
         """The oldest entries that a reader left, else the next new ones; none if none came.
@@ -67,9 +69,9 @@ class ConsumerGroup:
             try:
                 return self._abandoned() or self._new(block_ms)
             except redis.ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
+                if not _is_of_lost_data(error):
                     raise
-        # Redis has lost its data: all that the stream holds has come since.
+        # All that the stream holds has come since.
         with broker_errors():
             self._create("0")
         return []
@@ -126,6 +128,12 @@ class ConsumerGroup:
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+
+    def _delete_forgotten_readers(self) -> None:
+        readers: Any = self._broker.xinfo_consumers(STREAM, self._name)
+        for reader in readers:
+            if reader["pending"] == 0 and reader["idle"] > _FORGOTTEN_MS:
+                self._broker.xgroup_delconsumer(STREAM, self._name, reader["name"])
 
     def _abandoned(self) -> list[Entry]:
         reply: Any = self._broker.xautoclaim(
@@ -192,6 +200,11 @@ class ConsumerGroup:
                 idle=idle,
                 justid=True,
             )
+
+
+def _is_of_lost_data(error: redis.ResponseError) -> bool:
+    """Whether Redis has neither the group nor, it may be, the stream: it was there before."""
+    return str(error).startswith(("NOGROUP", "UNBLOCKED", "no such key"))
 
 
 def _time_of(entry_id: str) -> str:

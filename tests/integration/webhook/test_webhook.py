@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -370,6 +371,43 @@ def test_a_redis_that_lost_its_data_is_read_from_its_beginning(
     broker.flushall()
     announce(broker, "a")
     wait_for(lambda: hook.taken() == ["a"])
+
+
+def test_a_redis_that_loses_its_data_while_a_reader_joins(
+    broker: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = ConsumerGroup(redis_url, "webhook")
+    create = readers._create
+
+    def create_and_lose(beginning: str) -> None:
+        create(beginning)
+        monkeypatch.undo()
+        broker.flushall()
+        announce(broker, "a")
+
+    monkeypatch.setattr(readers, "_create", create_and_lose)
+    readers.join()
+    assert readers.take(50) == []
+    [(_, [job])] = readers.take(50)
+    assert job["id"] == "a"
+    readers.close()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_redis_that_loses_its_data_while_a_reader_waits(
+    broker: redis.Redis, redis_url: str, again: bool
+) -> None:
+    readers = ConsumerGroup(redis_url, "webhook")
+    readers.join()
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(readers.take, 2000)
+        wait_for(lambda: broker.info("clients")["blocked_clients"])  # type: ignore[index]
+        broker.flushall()
+        if again:
+            announce(broker, "a")
+        assert taken.result() == []
+    assert [job["id"] for _, jobs in readers.take(50) for job in jobs] == (["a"] if again else [])
+    readers.close()
 
 
 def test_a_redis_that_goes_and_comes_back(hook: Receiver, tmp_path: Path) -> None:
