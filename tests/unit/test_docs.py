@@ -28,6 +28,7 @@ from labelmill.gateway import schemas
 from labelmill.gateway.app import create_app
 from labelmill.gateway.settings import GatewaySettings
 from labelmill.sources import readers
+from labelmill.testing import conformance
 from labelmill.webhook.delivery import DeliveryOutcome
 from labelmill.webhook.settings import WebhookSettings
 from labelmill.worker.settings import WorkerSettings
@@ -241,6 +242,15 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     named = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE))
     assert set(client.__all__) | {"ResultBackend", "Engine", "verify"} <= named
     assert set(testing.__all__) <= named
+
+
+def test_every_rule_of_engines_is_listed() -> None:
+    page = (ROOT / "docs" / "how-to" / "engine.md").read_text()
+    rows = [
+        f"| `{rule.__name__}` | {' '.join((rule.__doc__ or '').split()).replace('``', '`')} |"
+        for rule in conformance.RULES
+    ]
+    assert "\n".join(rows) in page
 
 
 def test_every_decision_is_in_the_index_and_whole() -> None:

@@ -246,7 +246,7 @@ def runs_in_threads(trial: _Trial) -> None:
         trial.hold("prepared in a thread", found, expected)
 
 
-_RULES: tuple[Callable[[_Trial], None], ...] = (
+RULES: tuple[Callable[[_Trial], None], ...] = (
     describes_itself,
     answers_each_job,
     labels_the_best_first,
@@ -282,7 +282,7 @@ def check_engine(engine: Engine[Any, Any], jobs: Sequence[Job], *, bound: float 
         raise ValueError(f"give at least {_FEWEST} jobs, not {len(jobs)}")
     trial = _Trial(engine, list(jobs), bound)
     broken: list[str] = []
-    for rule in _RULES:
+    for rule in RULES:
         if said := _broken(rule, trial):
             broken += [f"{rule.__name__}: {said}", f"    {(rule.__doc__ or '').splitlines()[0]}"]
             if rule is answers_each_job:
