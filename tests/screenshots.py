@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,6 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from labelmill.client import Client, NewJob
 from labelmill.demo import held_out
-from labelmill.local.process import free_port
 from labelmill.local.stack import Stack
 
 _ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def main() -> None:
             models_file=held_out.MODELS_FILE,
             image_root=_DATA,
             appendonly=False,
-            gateway_port=free_port(),
+            gateway=socket.create_server(("127.0.0.1", 0)),
         )
         with stack, Client(stack.settings["LABELMILL_BROKER_URL"], url) as client:
             client.submit_many("topics", _mail())

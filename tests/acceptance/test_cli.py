@@ -145,6 +145,19 @@ def test_a_worker_that_was_killed_is_started_again(terminal: Terminal) -> None:
     assert "was killed by SIGKILL and is started again" in log
 
 
+def test_a_gateway_that_was_killed_keeps_its_port_and_its_callers(terminal: Terminal) -> None:
+    address = re.search(r"http://127\.0\.0\.1:\d+", (terminal.folder / "up.log").read_text())
+    assert address
+    [gateway] = [
+        each for each in psutil.Process().children(recursive=True) if "serve" in each.cmdline()
+    ]
+    gateway.kill()
+    # It waits until the next one takes it.
+    assert httpx.get(f"{address[0]}/healthz", timeout=60).status_code == 200
+    log = " ".join((terminal.folder / "up.log").read_text().split())
+    assert "gateway was killed by SIGKILL and is started again" in log
+
+
 def test_a_file_in_bulk_and_its_results(terminal: Terminal) -> None:
     file = terminal.folder / "messages.csv"
     file.write_text('ticket,body\nt1,one\nt2,"two\nlines"\nt3,\n')

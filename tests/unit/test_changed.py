@@ -55,6 +55,19 @@ def graph() -> grimp.ImportGraph:
             {"unit/gateway/test_summaries.py"},
         ),
         (
+            "docs/reference/errors.md",
+            {"unit/test_docs.py", "unit/gateway/test_page_advice.py"},
+            {"acceptance/test_cli.py"},
+        ),
+        (
+            "docs/quickstart.md",
+            {"acceptance/how_to/test_other_pages.py"},
+            {"integration/gateway/test_access.py"},
+        ),
+        ("README.md", {"acceptance/how_to/test_other_pages.py"}, {"unit/core/test_job.py"}),
+        ("CONTRIBUTING.md", {"unit/test_docs.py"}, {"unit/core/test_job.py"}),
+        ("worker/README.md", {"unit/test_docs.py"}, {"unit/core/test_job.py"}),
+        (
             "deploy/kubernetes/new.yaml",
             {"unit/deploy/test_kubernetes.py"},
             {"unit/test_changed.py"},

@@ -172,9 +172,13 @@ def test_every_code_of_a_problem_is_described() -> None:
         for code in re.findall(r"`(\w+)`", row[1])
     }
     sources = [file.read_text() for file in ROOMS["gateway"].rglob("*.py")]
+    named = {code for text in sources for code in re.findall(r'\bcode="([a-z_]+)"', text)}
     raised = {each for text in sources for each in re.findall(r'\b([45]\d\d),\s*"([a-z_]+)"', text)}
     assert len(raised) > 20
     assert raised <= described
+    of_http = {"method_not_allowed"}
+    codes = {code for _, code in described} - {*ErrorCode} - of_http
+    assert {code for _, code in raised} | named == codes
 
 
 def is_there(name: str) -> bool:

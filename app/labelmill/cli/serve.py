@@ -15,6 +15,12 @@ def serve(
         str, typer.Option(help="The address to listen on; any but loopback needs tokens.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port.")] = 8765,
+    fd: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="A socket that listens already, inherited, in place of host and port."
+        ),
+    ] = None,
 ) -> None:
     """Serve the HTTP API and the page.
 
@@ -31,4 +37,4 @@ def serve(
         raise ConfigurationError("the gateway needs more: pip install 'labelmill[gateway]'")
     from labelmill.gateway.server import run
 
-    run(host, port)
+    run(host, port, fd)

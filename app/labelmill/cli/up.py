@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -77,7 +78,7 @@ def up(
         models=",".join(served),
         image_root=image_root,
         workers=workers,
-        gateway_port=_gateway_port(port),
+        gateway=_gateway(port),
     )
     # As Ctrl-C; under nohup a terminal that is closed is ignored, and stays so.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -95,9 +96,9 @@ def up(
         stack.stop()
 
 
-def _gateway_port(asked: int | None) -> int | None:
+def _gateway(asked: int | None) -> socket.socket | None:
     if gateway.is_installed():
-        return asked or gateway.choose_port()
+        return gateway.listen(asked)
     if asked is not None:
         raise ConfigurationError(f"the gateway needs more: {_NO_GATEWAY}")
     return None
@@ -110,7 +111,10 @@ def _write_env(stack: Stack) -> None:
 
 
 def _greeting(stack: Stack, served: Catalog) -> str:
-    lines = [f"[bold]{alias}[/]  {spec.task}  {spec.checkpoint}" for alias, spec in served.items()]
+    lines = [
+        f"[bold]{escape(alias)}[/]  {spec.task}  {escape(spec.checkpoint)}"
+        for alias, spec in served.items()
+    ]
     logs = ", ".join(str(stack.log(name)) for name in stack.worker_names)
     example = next(iter(served))
     lines += [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from labelmill.core.errors import ConfigurationError
 from labelmill.core.extras import GATEWAY, missing
-from labelmill.local.process import free_port
 
 #: Where people look for it.
 USUAL_PORT = 8765
@@ -18,15 +18,25 @@ def is_installed() -> bool:
     return not missing(GATEWAY)
 
 
-def choose_port() -> int:
-    """The usual port of 127.0.0.1 if nothing listens there, or else a free one."""
-    with socket.socket() as candidate:
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind(("127.0.0.1", USUAL_PORT))
-        except OSError:
-            return free_port()
-        return USUAL_PORT
+def listen(port: int | None = None) -> socket.socket:
+    """A socket that listens on 127.0.0.1, for a gateway to inherit, and the next if that one dies.
+
+    Nobody can take the port between the look whether it is free and the gateway's start.
+
+    Parameters:
+        port: by default the usual one, or another if that is taken.
+
+    Raises:
+        ConfigurationError: the port is taken, or not for this account.
+    """
+    try:
+        return socket.create_server(("127.0.0.1", port or USUAL_PORT))
+    except OSError as error:
+        if port is None:
+            return socket.create_server(("127.0.0.1", 0))
+        raise ConfigurationError(
+            f"the gateway cannot listen on port {port} ({error.strerror}); choose another: --port"
+        ) from None
 
 
 def answers(port: int, path: str = "/readyz") -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import redis
 from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.core.errors import EmbeddedServerError
 from labelmill.db import schema
-from labelmill.local import gateway
+from labelmill.local.gateway import answers
 from labelmill.local.process import exited_within, launcher, parent_death, tail
 from labelmill.local.redis import RedisServer
 
@@ -43,7 +44,7 @@ class Stack:
         image_root: the folder under which the workers read images.
         workers: how many.
         appendonly: whether Redis keeps the jobs over a restart.
-        gateway_port: of 127.0.0.1; None for no gateway.
+        gateway: the socket on which it listens; closed when the stack stops. None for no gateway.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Stack:
         image_root: Path,
         workers: int = 1,
         appendonly: bool = True,
-        gateway_port: int | None = None,
+        gateway: socket.socket | None = None,
     ) -> None:
         self._directory = directory
         self._database_url = database_url
@@ -67,7 +68,7 @@ class Stack:
             "LABELMILL_IMAGE_ROOT": str(image_root.resolve()),
             "LABELMILL_UPLOAD_STORE": str((directory / "uploads").resolve()),
         }
-        self._gateway_port = gateway_port
+        self._gateway = gateway
         self._redis = RedisServer(directory / "redis", appendonly=appendonly)
         self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -82,7 +83,7 @@ class Stack:
     @property
     def gateway_url(self) -> str | None:
         """Where the page and the API are; None without a gateway."""
-        return None if self._gateway_port is None else f"http://127.0.0.1:{self._gateway_port}"
+        return None if self._gateway is None else f"http://127.0.0.1:{_port(self._gateway)}"
 
     @property
     def worker_names(self) -> list[str]:
@@ -103,8 +104,8 @@ class Stack:
             for name in self._names:
                 self._spawn(name, "worker", "--name", name)
             self._spawn("reconciler", "reconcile", "--every", str(_RECONCILE_S))
-            if self._gateway_port is not None:
-                self._spawn("gateway", "serve", "--port", str(self._gateway_port))
+            if self._gateway is not None:
+                self._spawn("gateway", "serve", "--fd", str(self._gateway.fileno()))
             self._wait_ready()
         except BaseException:
             self.stop()
@@ -120,6 +121,8 @@ class Stack:
                 process.wait()
         self._children.clear()
         self._redis.stop()
+        if self._gateway is not None:
+            self._gateway.close()
 
     def log(self, name: str) -> Path:
         """The log of a worker, of the ``reconciler`` or of the ``gateway``."""
@@ -167,6 +170,7 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | self.settings,
+                pass_fds=[self._gateway.fileno()] if self._gateway and name == "gateway" else [],
                 start_new_session=True,  # a Ctrl-C is for us: workers stop before Redis does
             )
 
@@ -178,7 +182,7 @@ class Stack:
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         with redis.Redis.from_url(self._redis.url) as broker:
-            waiting = [*self._names, *(["gateway"] if self._gateway_port is not None else [])]
+            waiting = [*self._names, *(["gateway"] if self._gateway else [])]
             while waiting:
                 waiting = [name for name in waiting if not self._is_ready(name, broker)]
                 self._check_children()
@@ -189,7 +193,7 @@ class Stack:
 
     def _is_ready(self, name: str, broker: redis.Redis) -> bool:
         if name == "gateway":
-            return self._gateway_port is not None and gateway.answers(self._gateway_port)
+            return self._gateway is not None and answers(_port(self._gateway))
         return bool(broker.exists(heartbeat_key(name)))
 
     def _check_children(self) -> None:
@@ -200,6 +204,11 @@ class Stack:
     def _ending(self, name: str) -> str:
         how = _described(self._children[name].returncode)
         return f"{name} {how}; the end of its log:\n{tail(self.log(name))}"
+
+
+def _port(listening: socket.socket) -> int:
+    port: int = listening.getsockname()[1]
+    return port
 
 
 def _described(exit_code: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+import reprlib
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import JobError
 from labelmill.core.job import MAX_TOP_K, Image, Job, Options
 from labelmill.core.result import LabelScore
@@ -25,6 +28,7 @@ _ROUNDS = 3  # of what is done in several threads at once
 _SECONDS = 60  # for each step in a thread; a model takes less, and one that hangs is told of
 
 _SHOWN = 20  # characters of a text
+_LONGEST = 500  # characters of an error
 
 _ODD_TEXTS = (
     *(" ", "\n\t\r", "\x00", "\x07\x1b[31m", "\N{ZERO WIDTH SPACE}", "\ud800 alone", "\ufeff"),
@@ -62,7 +66,7 @@ class _Trial:
 
     def decoded(self, outputs: Sequence[Any], top_k: Sequence[int]) -> list[Answer]:
         def decode(chosen: Sequence[tuple[Any, int]]) -> list[Any]:
-            return list(self.engine.decode(*map(list, zip(*chosen, strict=True))))
+            return self.engine.decode(*map(list, zip(*chosen, strict=True)))
 
         whole = [
             each if isinstance(each, JobError) else (each, k)
@@ -98,6 +102,8 @@ class _Trial:
 def describes_itself(trial: _Trial) -> None:
     """``spec``, ``device`` and ``revision`` say what it is, and ``waits`` is yes or no."""
     engine = trial.engine
+    if not isinstance(getattr(engine, "spec", None), ModelSpec):
+        raise _Broken("spec is the model's entry: call super().__init__(spec)")
     if not isinstance(engine.device, str) or not engine.device:
         raise _Broken(f"device is a string that people read, not {engine.device!r}")
     if not isinstance(engine.revision, str | None):
@@ -109,7 +115,10 @@ def describes_itself(trial: _Trial) -> None:
 
 
 def answers_each_job(trial: _Trial) -> None:
-    """Each step answers a list, as many as it is given: in the end labels, or a ``JobError``."""
+    """Each step answers a list, as many as it is given: in the end labels, or a ``JobError``.
+
+    A label is a dict with ``label``, a ``str``, and ``score``, a ``float``.
+    """
     for number, answer in enumerate(trial.answers(trial.jobs)):
         _require_answer(f"job {number}", answer)
 
@@ -120,12 +129,12 @@ def labels_the_best_first(trial: _Trial) -> None:
         if isinstance(answer, JobError):
             raise _Broken(f"job {number} fails: {answer}; give jobs that have labels")
         labels, scores = zip(*((each["label"], each["score"]) for each in answer), strict=True)
-        if not all(isinstance(label, str) for label in labels) or len({*labels}) < len(labels):
-            raise _Broken(f"job {number}: labels are strings, and each is there once: {labels}")
-        if not all(isinstance(score, float) and math.isfinite(score) for score in scores):
-            raise _Broken(f"job {number}: scores are finite floats of Python: {scores}")
+        if len({*labels}) < len(labels):
+            raise _Broken(f"job {number}: each label is there once: {reprlib.repr(labels)}")
+        if not all(map(math.isfinite, scores)):
+            raise _Broken(f"job {number}: scores are finite: {reprlib.repr(scores)}")
         if list(scores) != sorted(scores, reverse=True):
-            raise _Broken(f"job {number}: the best is not the first: {scores}")
+            raise _Broken(f"job {number}: the best is not the first: {reprlib.repr(scores)}")
         json.dumps(answer)
 
 
@@ -186,12 +195,12 @@ def fails_a_bad_job_alone(trial: _Trial) -> None:
     for job in odd:
         try:
             found = trial.answers([*trial.jobs[:middle], job, *trial.jobs[middle:]])
-        except _Broken:
-            raise
+        except _Broken as error:
+            raise _Broken(f"beside {_named(job)}: {error}") from None
         except Exception as error:
             raise _Broken(
-                f"{_named(job)} raises {_raised(error)}; answer it with a JobError: to find out"
-                " whose fault it was, a worker has to run the others again"
+                f"{_named(job)} raises {_raised(error, trial.engine)}; answer it with a JobError:"
+                " to find out whose fault it was, a worker has to run the others again"
             ) from error
         _require_answer(_named(job), found.pop(middle))
         trial.hold(f"beside {_named(job)}", found, expected)
@@ -285,11 +294,13 @@ def check_engine(engine: Engine[Any, Any], jobs: Sequence[Job], *, bound: float 
     for rule in RULES:
         if said := _broken(rule, trial):
             broken += [f"{rule.__name__}: {said}", f"    {(rule.__doc__ or '').splitlines()[0]}"]
-            if rule is answers_each_job:
+            if rule in (describes_itself, answers_each_job):
                 broken.append("the rules that follow have not been tried")
                 break
     if broken:
-        raise EngineNotConformant("\n".join([type(engine).__name__, *broken]))
+        said = "\n".join([type(engine).__name__, *broken])
+        # What it quotes may be half a pair of surrogates, which no file and no terminal takes.
+        raise EngineNotConformant(said.encode(errors="backslashreplace").decode())
 
 
 def _broken(rule: Callable[[_Trial], None], trial: _Trial) -> str | None:
@@ -299,7 +310,7 @@ def _broken(rule: Callable[[_Trial], None], trial: _Trial) -> str | None:
     except _Broken as error:
         return str(error)
     except Exception as error:
-        return f"the engine raises {_raised(error)}"
+        return f"the engine raises {_raised(error, trial.engine)}"
     return None
 
 
@@ -338,7 +349,7 @@ def _at_once(steps: Sequence[Callable[[], list[Any]]]) -> list[list[Any]]:
 
 def _one_each(step: str, answers: list[Any], asked: Sequence[Any]) -> list[Any]:
     if not isinstance(answers, list):
-        raise _Broken(f"{step} answers a list, not {answers!r}")
+        raise _Broken(f"{step} answers a list, not {reprlib.repr(answers)}")
     if len(answers) != len(asked):
         raise _Broken(f"{step} was given {len(asked)} and answers {len(answers)}")
     return answers
@@ -348,10 +359,21 @@ def _require_answer(whose: str, answer: object) -> None:
     if isinstance(answer, JobError):
         return
     if not isinstance(answer, list) or not answer:
-        raise _Broken(f"{whose} has {answer!r}: neither labels nor a JobError that says why")
+        said = reprlib.repr(answer)
+        raise _Broken(f"{whose} has {said}: neither labels nor a JobError that says why")
     for each in answer:
-        if not isinstance(each, dict) or each.keys() != {"label", "score"}:
-            raise _Broken(f'{whose}: a label is {{"label": …, "score": …}}, not {each!r}')
+        if not _is_label(each):
+            raise _Broken(
+                f'{whose}: a label is {{"label": str, "score": float}}, not {reprlib.repr(each)}'
+            )
+
+
+def _is_label(given: object) -> bool:
+    return (
+        isinstance(given, dict)
+        and isinstance(given.get("label"), str)
+        and isinstance(given.get("score"), float)
+    )
 
 
 def _as_many(found: Answer, expected: list[LabelScore]) -> bool:
@@ -362,10 +384,13 @@ def _count(answer: Answer) -> str:
     return "an error" if isinstance(answer, JobError) else f"{len(answer)} labels"
 
 
-def _raised(error: Exception) -> str:
-    """An error, and the line that raised it."""
-    [*_, frame] = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+def _raised(error: Exception, engine: Engine[Any, Any]) -> str:
+    """An error, and the last line of the engine's module that led to it."""
+    module = sys.modules.get(type(engine).__module__)
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if line.filename == getattr(module, "__file__", None)]
+    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {str(error)[:_LONGEST]}{where}"
 
 
 def _shown(answer: Answer) -> str:

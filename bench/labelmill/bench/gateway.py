@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,16 +112,16 @@ def _stack(folder: Path, group_size: int) -> Iterator[tuple[Stack, int]]:
     table = engine_table("NoopEngine", group_size)
     lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     models.write_text("\n".join([f"[models.{_QUEUE}]", *lines, ""]))
-    port = free_port()
+    listening = socket.create_server(("127.0.0.1", 0))
     stack = Stack(
         folder,
         database_url=f"sqlite:///{folder / 'labelmill.db'}",
         models_file=models,
         image_root=folder,
-        gateway_port=port,
+        gateway=listening,
     )
     with stack:
-        yield stack, port
+        yield stack, listening.getsockname()[1]
 
 
 @contextmanager

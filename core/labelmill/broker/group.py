@@ -41,6 +41,7 @@ class ConsumerGroup:
     def __init__(self, broker_url: str, name: str) -> None:
         self._broker = open_broker(broker_url, block_seconds=_LONGEST_BLOCK_SECONDS)
         self._name = name
+        self._was_made = False
         self._reader = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     @property
@@ -49,15 +50,18 @@ class ConsumerGroup:
         return f"labelmill:webhook:{self._name}:given-up"
 
     def join(self) -> None:
-        """Make the group unless it is there: it begins with what is announced from now on."""
+        """Make the group unless it is there: it begins with what is announced from now on.
+
+        Made again by the same reader, it begins with all that there is.
+        """
         with broker_errors():
-            self._create("$")
+            self._create("0" if self._was_made else "$")
+            self._was_made = True
             try:
                 self._delete_forgotten_readers()
             except redis.ResponseError as error:
-                # Not to be made a second time from now on, but by take, from the beginning.
                 if not _is_of_lost_data(error):
-                    raise
+                    raise  # else take makes the group again
 
     def take(self, block_ms: int) -> list[Entry]:
         """The oldest entries that a reader left, else the next new ones; none if none came.

@@ -39,6 +39,13 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # of a name that is too long, for one
+        return False
+
+
 class ModelSpec(BaseModel):
     """One model: its task, its checkpoint and its limits."""
 
@@ -83,7 +90,7 @@ class ModelSpec(BaseModel):
     @model_validator(mode="after")
     def _locate(self, info: ValidationInfo) -> Self:
         folder = Path((info.context or {}).get("folder", ".")) / self.checkpoint
-        if folder.is_dir():
+        if _is_folder(folder):
             self._folder = folder
         elif self.engine is None and not _COMMIT.fullmatch(self.revision or ""):
             raise ValueError(

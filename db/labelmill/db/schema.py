@@ -95,7 +95,13 @@ def require_current(engine: Engine) -> None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(_VERSION.name):
         return None
-    return connection.scalar(select(_VERSION.c.version_num))
+    revisions = connection.scalars(select(_VERSION.c.version_num)).all()
+    if len(revisions) > 1:
+        raise SchemaOutOfDate(
+            f"the table {_VERSION.name} has several revisions ({', '.join(sorted(revisions))}):"
+            " does another application keep its own there? Give Labelmill a database of its own"
+        )
+    return revisions[0] if revisions else None
 
 
 def _wait_for_other_upgrades(connection: Connection) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from socket import socket
+from socket import AF_INET, AF_INET6, SO_ACCEPTCONN, SOL_SOCKET, socket
 
 import uvicorn
 
 from labelmill.core.catalog import Catalog
+from labelmill.core.errors import ConfigurationError
 from labelmill.gateway.app import create_app
 from labelmill.gateway.connections import Connection
 from labelmill.gateway.dependencies import is_loopback
@@ -58,8 +59,28 @@ class GatewayServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run(host: str, port: int) -> None:
+def inherited(fd: int) -> socket:
+    """The socket that somebody has opened for this process.
+
+    Raises:
+        ConfigurationError: it is no TCP socket that listens.
+    """
+    try:
+        listening = socket(fileno=fd)
+    except OSError as error:
+        raise ConfigurationError(f"--fd {fd}: {error.strerror}") from None
+    is_tcp = listening.family in (AF_INET, AF_INET6)
+    if not is_tcp or not listening.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
+        listening.close()
+        raise ConfigurationError(f"--fd {fd}: no TCP socket that listens")
+    return listening
+
+
+def run(host: str, port: int, fd: int | None = None) -> None:
     """Serve until SIGINT or SIGTERM.
+
+    Parameters:
+        fd: of a socket that listens, in place of host and port.
 
     Raises:
         ConfigurationError: a setting or the address cannot be used.
@@ -68,7 +89,12 @@ def run(host: str, port: int) -> None:
     settings = GatewaySettings()
     # The server would tell of it by a traceback.
     Catalog.load(settings.models_file)
-    GatewayServer(settings, host, port).run()
+    if fd is None:
+        GatewayServer(settings, host, port).run()
+    else:
+        with inherited(fd) as listening:
+            host, port, *_ = listening.getsockname()
+            GatewayServer(settings, host, port).run(sockets=[listening])
     # A thread whose Redis or database is frozen may never return, and Python would wait for it.
     logging.shutdown()
     os._exit(0)

@@ -149,6 +149,16 @@ class TestRequireCurrent:
         with pytest.raises(SchemaOutOfDate, match=r"9999.*newer"):
             schema.upgrade(database_url)
 
+    def test_a_database_of_two_applications(self, database: Database, database_url: str) -> None:
+        with database.engine.begin() as connection:
+            connection.execute(text("INSERT INTO alembic_version VALUES ('abc')"))
+
+        for ask in (schema.current, schema.require_current):
+            with pytest.raises(SchemaOutOfDate, match=r"\(0004, abc\).*of its own"):
+                ask(database.engine)
+        with pytest.raises(SchemaOutOfDate, match="of its own"):
+            schema.upgrade(database_url)
+
     def test_a_database_that_does_not_answer(self) -> None:
         url = "postgresql://nobody@127.0.0.1:1/labelmill"
         with Database.open(url) as database, pytest.raises(DatabaseUnavailable):

@@ -22,7 +22,7 @@ import redis
 from labelmill.broker import group
 from labelmill.broker.announcements import STREAM, encode
 from labelmill.broker.group import ConsumerGroup
-from labelmill.core.errors import ConfigurationError
+from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 from labelmill.core.result import Result
 from labelmill.db.database import Database
 from labelmill.local.redis import RedisServer
@@ -373,8 +373,9 @@ def test_a_redis_that_lost_its_data_is_read_from_its_beginning(
     wait_for(lambda: hook.taken() == ["a"])
 
 
+@pytest.mark.parametrize("again", [True, False])
 def test_a_redis_that_loses_its_data_while_a_reader_joins(
-    broker: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    broker: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
     readers = ConsumerGroup(redis_url, "webhook")
     create = readers._create
@@ -383,14 +384,42 @@ def test_a_redis_that_loses_its_data_while_a_reader_joins(
         create(beginning)
         monkeypatch.undo()
         broker.flushall()
-        announce(broker, "a")
+        if again:
+            announce(broker, "a")
 
     monkeypatch.setattr(readers, "_create", create_and_lose)
     readers.join()
+    if not again:
+        announce(broker, "a")
     assert readers.take(50) == []
     [(_, [job])] = readers.take(50)
     assert job["id"] == "a"
     readers.close()
+
+
+def test_a_redis_that_goes_while_a_reader_joins_and_comes_back_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with RedisServer() as server:
+        readers = ConsumerGroup(server.url, "webhook")
+        create = readers._create
+
+        def create_and_go(beginning: str) -> None:
+            create(beginning)
+            monkeypatch.undo()
+            server.kill()
+
+        monkeypatch.setattr(readers, "_create", create_and_go)
+        with pytest.raises(BrokerUnavailable):
+            readers.join()
+        server.start()
+        with redis.Redis.from_url(server.url) as broker:
+            broker.flushall()  # what it had on its disk, too
+            announce(broker, "a")
+        readers.join()
+        [(_, [job])] = readers.take(50)
+        assert job["id"] == "a"
+        readers.close()
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -38,12 +38,13 @@ def test_an_unpinned_hub_checkpoint_is_refused(tmp_path: Path, revision: str) ->
         load(tmp_path, text)
 
 
-def test_what_an_engine_of_yours_runs_is_its_own_affair(tmp_path: Path) -> None:
+@pytest.mark.parametrize("checkpoint", ["rules", "rules[2]", "x" * 300])
+def test_what_an_engine_of_yours_runs_is_its_own_affair(tmp_path: Path, checkpoint: str) -> None:
     spec = load(
         tmp_path,
-        '[models.a]\ntask = "text-classification"\ncheckpoint = "rules"\nengine = "a.b:C"',
+        f'[models.a]\ntask = "text-classification"\ncheckpoint = "{checkpoint}"\nengine = "a.b:C"',
     )["a"]
-    assert (spec.folder, spec.revision, spec.checkpoint) == (None, None, "rules")
+    assert (spec.folder, spec.revision, spec.checkpoint) == (None, None, checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,20 @@ def test_a_group_that_is_all_bad_costs_less_than_two_calls_for_each(size: int) -
     assert len(step.calls) <= 2 * size - 1
 
 
+def test_a_step_that_drops_an_input_fails_it_alone() -> None:
+    def step(inputs: Sequence[int]) -> list[int | JobError]:
+        return [2 * each for each in inputs if each != 3]
+
+    assert failures(run_bisecting(step, range(20))) == [3]
+
+
+def test_a_step_that_raises_while_its_answers_are_read_fails_one_alone() -> None:
+    def step(inputs: Sequence[int]) -> list[int | JobError]:
+        return (12 // (each - 3) for each in inputs)  # type: ignore[return-value]
+
+    assert failures(run_bisecting(step, range(20))) == [3]
+
+
 def test_the_errors_that_a_step_answers_with_are_kept() -> None:
     refused = JobError(ErrorCode.IMAGE_UNREADABLE, "the image is damaged")
 

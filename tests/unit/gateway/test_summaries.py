@@ -92,10 +92,11 @@ def test_while_a_newer_one_is_counted_the_last_one_does(clock: _Clock) -> None:
     queries.may_count.set()
 
     async def ask() -> tuple[int, int]:
-        subject = _summaries(queries, 0.01)
+        subject = _summaries(queries, 10)
         first = await subject.of(ANY)
         clock.now += summaries._FRESH_SECONDS + 0.1
         queries.may_count.clear()
+        subject._patience = 0.01
         second = await subject.of(ANY)
         queries.may_count.set()
         return first.succeeded, second.succeeded

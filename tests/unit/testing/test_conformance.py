@@ -94,6 +94,30 @@ class WithoutLabels(Sound):
         return []
 
 
+class WithoutSuper(Sound):
+    def __init__(self) -> None:
+        pass
+
+
+class Misnamed(Sound):
+    def labels(self, output: float) -> list[LabelScore]:
+        return [{"name": "short", "score": output}]  # type: ignore[typeddict-item, typeddict-unknown-key]
+
+
+class Generating(Sound):
+    """What it raises in the end would be nobody's."""
+
+    def decode(self, outputs: Sequence[float], top_k: Sequence[int]) -> Answers:
+        return (each for each in super().decode(outputs, top_k))  # type: ignore[return-value]
+
+
+class WithMore(Sound):
+    """Says more of a label than is kept."""
+
+    def labels(self, output: float) -> list[LabelScore]:
+        return [{**each, "id": 7} for each in super().labels(output)]  # type: ignore[typeddict-unknown-key]
+
+
 class Pairs(Sound):
     def labels(self, output: float) -> list[LabelScore]:
         return [("short", output)]  # type: ignore[list-item]
@@ -177,6 +201,21 @@ class TooLong(Sound):
         return super().prepare(jobs)
 
 
+class Quoting(Sound):
+    """Quotes what it cannot read, at length."""
+
+    def prepare(self, jobs: Sequence[Job]) -> list[str | JobError]:
+        for job in jobs:
+            if str(job.text).startswith("\ud800"):
+                raise ValueError(str(job.text) * 1000)
+        return super().prepare(jobs)
+
+
+class DroppingBlanks(Sound):
+    def prepare(self, jobs: Sequence[Job]) -> list[str | JobError]:
+        return [text for text in super().prepare(jobs) if str(text).strip()]
+
+
 class NothingForOdd(Sound):
     def labels(self, output: float) -> list[LabelScore]:
         return super().labels(output) if output > 0.01 else []
@@ -255,10 +294,21 @@ BROKEN: list[tuple[Callable[[], Engine[object, object]], str, str]] = [
     (ImagesOnly, "describes_itself", "reads one image"),
     (WorstFirst, "labels_the_best_first", "the best is not the first"),
     (NoNumber, "labels_the_best_first", "finite"),
-    (WholeNumber, "labels_the_best_first", "finite floats of Python"),
-    (SameLabelTwice, "labels_the_best_first", "each is there once"),
+    (WithoutSuper, "describes_itself", "call super().__init__(spec)"),
+    (
+        WholeNumber,
+        "answers_each_job",
+        """{"label": str, "score": float}, not {'label': 'short', 's""",
+    ),
+    (Misnamed, "answers_each_job", "job 0: a label is {"),
+    (Generating, "answers_each_job", "decode answers a list, not <generator"),
+    (SameLabelTwice, "labels_the_best_first", "each label is there once"),
     (WithoutLabels, "answers_each_job", "job 0 has []: neither labels nor a JobError"),
-    (Pairs, "answers_each_job", """a label is {"label": …, "score": …}, not ('short', 0.5)"""),
+    (
+        Pairs,
+        "answers_each_job",
+        """a label is {"label": str, "score": float}, not ('short', 0.5)""",
+    ),
     (NoList, "answers_each_job", "forward answers a list, not (0.5,"),
     (Forgetful, "answers_each_job", "forward was given 5 and answers 4"),
     (AlwaysFailing, "labels_the_best_first", "give jobs that have labels"),
@@ -271,6 +321,7 @@ BROKEN: list[tuple[Callable[[], Engine[object, object]], str, str]] = [
     (NotTheBest, "gives_top_k", "with top_k"),
     (Raising, "fails_a_bad_job_alone", "the text ' ' raises ValueError: nothing to read ("),
     (TooLong, "fails_a_bad_job_alone", "and so on, 20,000 characters, raises ValueError"),
+    (DroppingBlanks, "fails_a_bad_job_alone", "beside the text ' ': prepare was given 6 and"),
     (NothingForOdd, "fails_a_bad_job_alone", "has []: neither labels nor a JobError"),
     (TakingOthersAlong, "fails_a_bad_job_alone", "beside the text ' '"),
     (NeitherLabelsNorError, "fails_a_bad_job_alone", "neither labels nor a JobError"),
@@ -290,8 +341,15 @@ def faults(engine: Engine[object, object], jobs: Sequence[Job] = JOBS) -> dict[s
     return dict(re.split(": ", line, maxsplit=1) for line in told)  # type: ignore[misc]
 
 
-def test_a_sound_engine_passes() -> None:
-    check_engine(Sound(), JOBS)
+@pytest.mark.parametrize("engine", [Sound, WithMore])
+def test_a_sound_engine_passes(engine: Callable[[], Sound]) -> None:
+    check_engine(engine(), JOBS)
+
+
+def test_what_is_quoted_can_be_written() -> None:
+    with pytest.raises(EngineNotConformant, match=r"\\ud800 alone") as raised:
+        check_engine(Quoting(), JOBS)
+    assert len(str(raised.value).encode()) < 2000
 
 
 @pytest.mark.parametrize(
@@ -336,12 +394,12 @@ def test_a_rule_is_told_with_what_it_asks() -> None:
         check_engine(Sorting(), JOBS)
 
 
-@pytest.mark.parametrize("engine", [Forgetful, Pairs, NoList])
+@pytest.mark.parametrize("engine", [Forgetful, Pairs, NoList, Generating, WithoutSuper])
 def test_without_answers_the_other_rules_are_not_tried(engine: Callable[[], Sound]) -> None:
     with pytest.raises(EngineNotConformant) as raised:
         check_engine(engine(), JOBS)
     _, rule, _, last = str(raised.value).splitlines()
-    assert rule.startswith("answers_each_job: ")
+    assert rule.startswith(("answers_each_job: ", "describes_itself: "))
     assert last == "the rules that follow have not been tried"
 
 

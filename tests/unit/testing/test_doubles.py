@@ -97,6 +97,13 @@ class TestClient:
         with pytest.raises(WaitTimeout, match=r"no InlineWorker .* 'others'.* engines for: topics"):
             client.wait("a", timeout=1e9)
 
+    def test_what_is_not_due_waits_though_it_has_a_worker(
+        self, client: InMemoryClient, worker: InlineWorker
+    ) -> None:
+        client.submit_text("topics", "Where is it?", id="a", eta=datetime.now(UTC) + HOUR)
+        with pytest.raises(WaitTimeout, match="it may still come"):
+            client.wait("a")
+
     def test_an_id_is_taken_once(self, client: InMemoryClient, worker: InlineWorker) -> None:
         client.submit_text("topics", "Where is it?", id="a")
         with pytest.raises(DuplicateJob):

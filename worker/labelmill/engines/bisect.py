@@ -24,6 +24,8 @@ def run_bisecting(
 ) -> list[Output | JobError]:
     """Run a batched step; where it raises, run its quarters, down to the inputs that make it raise.
 
+    A step that does not answer each input once is taken for one that raises.
+
     One bad input among n costs 4 log4(n) further calls, as many as with halves, but only n/3 of the
     inputs run in vain a second time, where halves take n.
 
@@ -36,11 +38,15 @@ def run_bisecting(
     if not inputs:
         return []
     try:
-        return step(inputs)
+        answers = list(step(inputs))
+        if len(answers) != len(inputs):
+            raise ValueError(f"{len(answers)} answers for {len(inputs)} inputs")
     except Exception as error:
         if type(error).__name__ in _DEVICE_LOST:
             raise
         failure = _failure(error)
+    else:
+        return answers
     if len(inputs) == 1:
         return [failure]
     quarter = -(-len(inputs) // 4)
