@@ -27,10 +27,10 @@ demo: $(READY)  ## Label a few hundred held-out texts and images, all on this ma
 test: $(READY)  ## Run all tests; they start their own Redis and PostgreSQL
 	$(PYTEST)
 
-test-fast: $(READY)  ## Run the unit tests: two minutes on two cores
+test-fast: $(READY)  ## Run the unit tests: about a minute on two cores
 	$(PYTEST) tests/unit
 
-test-light: $(READY)  ## Run the unit tests that need no torch: a minute
+test-light: $(READY)  ## Run the unit tests that need no torch: half of that
 	$(BIN)/python -m tests.changed --light --numprocesses $(JOBS) --dist worksteal
 
 test-changed: $(READY)  ## Run the tests that a change touches; BASE=main, by default what is not committed
