@@ -69,7 +69,11 @@ STARTS: dict[str, list[str]] = {
 
 #: Files, by the beginnings of their paths, and the tests that read them; the first entry counts.
 READS: dict[str, list[str]] = {
-    "docs/how-to/": ["tests.unit.test_docs", "tests.acceptance.how_to", "tests.integration"],
+    "docs/how-to/": [
+        "tests.unit.test_docs",
+        "tests.acceptance.how_to",
+        *(f"tests.integration.{room}.test_how_to" for room in ("client", "gateway", "testing")),
+    ],
     "docs/reference/errors.md": ["tests.unit.test_docs", "tests.unit.gateway.test_page_advice"],
     "docs/quickstart.md": ["tests.unit.test_docs", "tests.acceptance"],
     "docs/index.md": ["tests.unit.test_docs", "tests.acceptance.how_to"],

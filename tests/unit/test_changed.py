@@ -60,6 +60,11 @@ def graph() -> grimp.ImportGraph:
             {"acceptance/test_cli.py"},
         ),
         (
+            "docs/how-to/scale.md",
+            {"integration/testing/test_how_to.py", "acceptance/how_to/test_how_to.py"},
+            {"integration/gateway/test_access.py"},
+        ),
+        (
             "docs/quickstart.md",
             {"acceptance/how_to/test_other_pages.py"},
             {"integration/gateway/test_access.py"},
