@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from labelmill.core.errors import ConfigurationError
@@ -35,7 +36,8 @@ def listen(port: int | None = None) -> socket.socket:
         if port is None:
             return socket.create_server(("127.0.0.1", 0))
         raise ConfigurationError(
-            f"the gateway cannot listen on port {port} ({error.strerror}); choose another: --port"
+            f"the gateway cannot listen on port {port} ({os.strerror(error.errno or 0)}); choose"
+            " another: --port"
         ) from None
 
 

@@ -28,7 +28,10 @@ def test_the_usual_port_or_another(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_port_that_was_asked_for_and_is_taken_is_refused() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(ConfigurationError, match=f"port {port_of(taken)} .*--port"),
+        pytest.raises(
+            ConfigurationError,
+            match=rf"port {port_of(taken)} \(Address already in use\); choose another: --port",
+        ),
     ):
         gateway.listen(port_of(taken))
 
