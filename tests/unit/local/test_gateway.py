@@ -30,7 +30,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused() -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(
             ConfigurationError,
-            match=rf"port {port_of(taken)} \(Address already in use\); choose another: --port",
+            match=rf"port {port_of(taken)} \(Address already in use\)",
         ),
     ):
         gateway.listen(port_of(taken))
