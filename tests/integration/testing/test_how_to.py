@@ -20,7 +20,7 @@ def python_of(page: str) -> list[str]:
     return [block.text for block in blocks() if (block.page, block.language) == (name, "python")]
 
 
-def run(folder: Path, *words: str, **environment: str) -> str:
+def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
     """Run Python in a folder where there are no settings; returns what it says."""
     done = subprocess.run(
         [sys.executable, *words],
@@ -31,7 +31,7 @@ def run(folder: Path, *words: str, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == code, done.stdout
     return done.stdout
 
 
@@ -71,10 +71,12 @@ def test_an_engine_of_your_own(workers: Workers) -> None:
     page = "docs/how-to/engine.md"
     engine, models, test = [block.text for block in blocks() if block.page == page]
     folder = workers.folder
-    (folder / "urgency.py").write_text(engine)
     (folder / "test_urgency.py").write_text(test)
     workers.configure(models)
     words = ("-m", "pytest", "-p", "no:cacheprovider", "test_urgency.py")
+    (folder / "urgency.py").write_text(engine.replace("len(WORDS.findall(text))", "int(text)"))
+    assert "answers_each_job: the engine raises ValueError" in run(folder, *words, code=1)
+    (folder / "urgency.py").write_text(engine)
     assert "1 passed" in run(folder, *words)
 
     workers.start()

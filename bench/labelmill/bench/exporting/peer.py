@@ -18,7 +18,6 @@ from labelmill.bench.exporting.filling import RUN
 from labelmill.core.result import RESULT_COLUMNS
 from labelmill.db.tables import jobs, results
 
-_COLUMNS = RESULT_COLUMNS
 _ROWS_A_FETCH = 2000
 
 
@@ -27,7 +26,7 @@ def main(way: str, url: str, file: str, limit: str) -> None:
     rows = {"select": _selected, "objects": _objects}[way](url, int(limit))
     with Path(file).open("w", newline="") as output:
         writer = csv.writer(output)
-        writer.writerow([*_COLUMNS, "input"])
+        writer.writerow([*RESULT_COLUMNS, "input"])
         count = 0
         for row in rows:
             writer.writerow(row)
@@ -38,7 +37,7 @@ def main(way: str, url: str, file: str, limit: str) -> None:
 def _selected(url: str, limit: int) -> Iterable[Any]:
     is_sqlite = url.startswith("sqlite")
     text = "json_extract(jobs.payload, '$.text')" if is_sqlite else "jobs.payload->>'text'"
-    columns = ", ".join(f"results.{name}" for name in _COLUMNS)
+    columns = ", ".join(f"results.{name}" for name in RESULT_COLUMNS)
     query = (
         f"SELECT {columns}, {text} FROM results LEFT JOIN jobs ON jobs.id = results.id"
         f" WHERE results.run_id = '{RUN}' ORDER BY results.finished_at, results.id LIMIT {limit}"
@@ -76,8 +75,8 @@ def _objects(url: str, limit: int) -> Iterable[list[Any]]:
     )
     with Session(engine) as session:
         for result, job in session.execute(query.execution_options(yield_per=_ROWS_A_FETCH)):
-            values = [getattr(result, name) for name in _COLUMNS]
-            values[_COLUMNS.index("scores")] = json.dumps(result.scores)
+            values = [getattr(result, name) for name in RESULT_COLUMNS]
+            values[RESULT_COLUMNS.index("scores")] = json.dumps(result.scores)
             yield [*values, job.payload["text"]]
 
 
