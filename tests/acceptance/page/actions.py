@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.images import encoded, picture
 
@@ -68,3 +69,15 @@ def type_text(page: Page, text: str, model: str = "topics") -> Locator:
 def newest(page: Page) -> Locator:
     """The submission that was made last."""
     return page.locator(".batch").first
+
+
+def open_run(page: Page, batch: Locator) -> Locator:
+    """Follow the batch's link to its run; returns the heading, which is shown.
+
+    A click returns before the view has changed: what is looked for at once may be found, and twice,
+    in the view that the link was in.
+    """
+    batch.get_by_role("link", name="open the run").click()
+    heading = page.get_by_role("heading", level=1, name=re.compile("^Run "))
+    expect(heading).to_be_visible()
+    return heading

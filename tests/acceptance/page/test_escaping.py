@@ -6,7 +6,15 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.page.actions import Dropped, drop, lines, newest, photographs, type_text
+from tests.acceptance.page.actions import (
+    Dropped,
+    drop,
+    lines,
+    newest,
+    open_run,
+    photographs,
+    type_text,
+)
 from tests.acceptance.page.conftest import Site
 
 EVIL = "<img src=x onerror=\"document.body.dataset.owned='yes'\"><script>alert(1)</script>"
@@ -20,8 +28,7 @@ def test_data_is_text_wherever_it_is_shown(page: Page, site: Site) -> None:
     drop(page, [lines(f"{EVIL}.txt", EVIL, "harmless")])
     batch = newest(page)
     expect(batch.locator("li.arrived")).to_have_count(2)
-    batch.get_by_role("link", name="open the run").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(EVIL)
+    expect(open_run(page, batch)).to_contain_text(EVIL)
     expect(page.locator(".labels")).to_contain_text(EVIL)
     page.get_by_role("link", name="Runs").click()
     expect(page.locator("td.what").first).to_contain_text("<img src=x")

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.page.actions import drop, lines, newest
+from tests.acceptance.page.actions import drop, lines, newest, open_run
 from tests.acceptance.page.conftest import Site
 
 # The model is called scripted: it labels a text with itself.
@@ -22,7 +22,7 @@ def results(page: Page, site: Site) -> Page:
     drop(page, [lines("fruit.txt", *LABELLED)])
     batch = newest(page)
     expect(batch.locator(".state")).to_have_text("64 labelled.")
-    batch.get_by_role("link", name="open the run").click()
+    open_run(page, batch)
     page.get_by_role("link", name="All results of this run").click()
     expect(page.locator(".total")).to_have_text("64 results: 64 succeeded, 0 failed")
     return page

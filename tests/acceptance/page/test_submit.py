@@ -6,7 +6,15 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.page.actions import Dropped, drop, lines, newest, photographs, type_text
+from tests.acceptance.page.actions import (
+    Dropped,
+    drop,
+    lines,
+    newest,
+    open_run,
+    photographs,
+    type_text,
+)
 from tests.acceptance.page.conftest import Complaints
 from tests.support.images import encoded, picture
 
@@ -29,8 +37,7 @@ def test_five_dropped_images_arrive_with_thumbnails_as_one_run(page: Page) -> No
     assert _are_shown(batch.locator("img.thumbnail").all())
     # They went to a model that reads images though one for texts was chosen, and that is said.
     expect(page.locator(".answers")).to_contain_text("Went to digits, since topics reads texts.")
-    batch.get_by_role("link", name="open the run").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Run images-")
+    expect(open_run(page, batch)).to_contain_text("Run images-")
     expect(page.locator(".state")).to_have_text("Done.")
     expect(page.locator(".tiles")).to_contain_text("Succeeded5")
     page.get_by_role("link", name="All results of this run").click()
@@ -46,7 +53,7 @@ def test_more_images_than_one_request_takes_are_one_run(page: Page) -> None:
     drop(page, photographs(11, first=20))
     batch = newest(page)
     expect(batch.locator("li.arrived .label")).to_have_count(11)
-    batch.get_by_role("link", name="open the run").click()
+    open_run(page, batch)
     expect(page.locator(".tiles")).to_contain_text("Submitted11Succeeded11")
 
 
