@@ -41,6 +41,12 @@ def listen(port: int | None = None) -> socket.socket:
         ) from None
 
 
+def port_of(listening: socket.socket) -> int:
+    """The port on which a socket listens."""
+    port: int = listening.getsockname()[1]
+    return port
+
+
 def answers(port: int, path: str = "/readyz") -> bool:
     """Whether a gateway on that port of 127.0.0.1 is ready, or has another path."""
     request = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"

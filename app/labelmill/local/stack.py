@@ -18,7 +18,7 @@ import redis
 from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.core.errors import EmbeddedServerError
 from labelmill.db import schema
-from labelmill.local.gateway import answers
+from labelmill.local.gateway import answers, port_of
 from labelmill.local.process import exited_within, launcher, parent_death, tail
 from labelmill.local.redis import RedisServer
 
@@ -83,7 +83,7 @@ class Stack:
     @property
     def gateway_url(self) -> str | None:
         """Where the page and the API are; None without a gateway."""
-        return None if self._gateway is None else f"http://127.0.0.1:{_port(self._gateway)}"
+        return None if self._gateway is None else f"http://127.0.0.1:{port_of(self._gateway)}"
 
     @property
     def worker_names(self) -> list[str]:
@@ -193,7 +193,7 @@ class Stack:
 
     def _is_ready(self, name: str, broker: redis.Redis) -> bool:
         if name == "gateway":
-            return self._gateway is not None and answers(_port(self._gateway))
+            return self._gateway is not None and answers(port_of(self._gateway))
         return bool(broker.exists(heartbeat_key(name)))
 
     def _check_children(self) -> None:
@@ -204,11 +204,6 @@ class Stack:
     def _ending(self, name: str) -> str:
         how = _described(self._children[name].returncode)
         return f"{name} {how}; the end of its log:\n{tail(self.log(name))}"
-
-
-def _port(listening: socket.socket) -> int:
-    port: int = listening.getsockname()[1]
-    return port
 
 
 def _described(exit_code: int) -> str:

@@ -71,13 +71,13 @@ def newest(page: Page) -> Locator:
     return page.locator(".batch").first
 
 
-def open_run(page: Page, batch: Locator) -> Locator:
+def open_run(batch: Locator) -> Locator:
     """Follow the batch's link to its run; returns the heading, which is shown.
 
     A click returns before the view has changed: what is looked for at once may be found, and twice,
     in the view that the link was in.
     """
     batch.get_by_role("link", name="open the run").click()
-    heading = page.get_by_role("heading", level=1, name=re.compile("^Run "))
+    heading = batch.page.get_by_role("heading", level=1, name=re.compile("^Run "))
     expect(heading).to_be_visible()
     return heading

@@ -28,7 +28,7 @@ def test_data_is_text_wherever_it_is_shown(page: Page, site: Site) -> None:
     drop(page, [lines(f"{EVIL}.txt", EVIL, "harmless")])
     batch = newest(page)
     expect(batch.locator("li.arrived")).to_have_count(2)
-    expect(open_run(page, batch)).to_contain_text(EVIL)
+    expect(open_run(batch)).to_contain_text(EVIL)
     expect(page.locator(".labels")).to_contain_text(EVIL)
     page.get_by_role("link", name="Runs").click()
     expect(page.locator("td.what").first).to_contain_text("<img src=x")

@@ -22,7 +22,7 @@ def results(page: Page, site: Site) -> Page:
     drop(page, [lines("fruit.txt", *LABELLED)])
     batch = newest(page)
     expect(batch.locator(".state")).to_have_text("64 labelled.")
-    open_run(page, batch)
+    open_run(batch)
     page.get_by_role("link", name="All results of this run").click()
     expect(page.locator(".total")).to_have_text("64 results: 64 succeeded, 0 failed")
     return page

@@ -37,7 +37,7 @@ def test_five_dropped_images_arrive_with_thumbnails_as_one_run(page: Page) -> No
     assert _are_shown(batch.locator("img.thumbnail").all())
     # They went to a model that reads images though one for texts was chosen, and that is said.
     expect(page.locator(".answers")).to_contain_text("Went to digits, since topics reads texts.")
-    expect(open_run(page, batch)).to_contain_text("Run images-")
+    expect(open_run(batch)).to_contain_text("Run images-")
     expect(page.locator(".state")).to_have_text("Done.")
     expect(page.locator(".tiles")).to_contain_text("Succeeded5")
     page.get_by_role("link", name="All results of this run").click()
@@ -53,7 +53,7 @@ def test_more_images_than_one_request_takes_are_one_run(page: Page) -> None:
     drop(page, photographs(11, first=20))
     batch = newest(page)
     expect(batch.locator("li.arrived .label")).to_have_count(11)
-    open_run(page, batch)
+    open_run(batch)
     expect(page.locator(".tiles")).to_contain_text("Submitted11Succeeded11")
 
 

@@ -24,7 +24,7 @@ def test_without_a_worker_it_says_so_and_what_waits_arrives_later(page: Page, si
     expect(page.locator("#model-state")).to_contain_text("no worker serves it now: jobs wait")
     drop(page, [lines("queue.txt", *(f"number {each}" for each in range(150)))])
     expect(notices).to_contain_text("No worker serves scripted: 151 jobs wait until one starts")
-    open_run(page, newest(page))
+    open_run(newest(page))
     expect(page.locator(".state")).to_contain_text("150 jobs to go, none finished in the last min")
     expect(page.locator(".tiles")).to_contain_text("Time leftnot known")
     page.get_by_role("link", name="Health").click()

@@ -8,11 +8,7 @@ import pytest
 
 from labelmill.core.errors import ConfigurationError
 from labelmill.local import gateway
-
-
-def port_of(listening: socket.socket) -> int:
-    port: int = listening.getsockname()[1]
-    return port
+from labelmill.local.gateway import port_of
 
 
 def test_the_usual_port_or_another(monkeypatch: pytest.MonkeyPatch) -> None:
