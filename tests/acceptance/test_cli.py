@@ -23,6 +23,7 @@ import pytest
 from dotenv import dotenv_values
 
 from labelmill.client import Client
+from tests.support.signals import inheriting
 from tests.support.together import Outcome, together
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, SCRIPTED_MODELS
@@ -69,8 +70,7 @@ def up(terminal: Terminal, inherited: signal.Handlers) -> Iterator[subprocess.Po
             started as ``nohup labelmill up &``.
     """
     (terminal.folder / "models.toml").write_text(SCRIPTED_MODELS)
-    before = {number: signal.signal(number, inherited) for number in (SIGINT, SIGHUP)}
-    with (terminal.folder / "up.log").open("wb") as log:
+    with (terminal.folder / "up.log").open("wb") as log, inheriting(inherited):
         process = subprocess.Popen(
             [sys.executable, "-m", "labelmill", "up"],
             cwd=terminal.folder,
@@ -78,8 +78,6 @@ def up(terminal: Terminal, inherited: signal.Handlers) -> Iterator[subprocess.Po
             stdout=log,
             stderr=log,
         )
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
     def is_up() -> bool:
         said = (terminal.folder / "up.log").read_text()
@@ -216,6 +214,10 @@ def test_status_tells_of_queues_workers_and_runs(terminal: Terminal) -> None:
     shown = terminal.run("status").stdout
     assert "scripted" in shown
     assert "worker1@" in shown
+    [worker] = state["workers"]
+    assert worker["running"]["scripted"]["device"] == "cpu"
+    assert "models as they run" in shown
+    assert "128 jobs" in shown
 
 
 @pytest.mark.parametrize("name", [[], ["--name", "worker1@%h"]], ids=["any", "named"])
@@ -251,6 +253,8 @@ MISTAKES = {
     "submit scriptd --text x": (2, "no model 'scriptd' in models.toml"),
     "submit": (2, "Missing argument"),
     "worker --models unknown": (2, "no model 'unknown'"),
+    "worker --devices gpu": (2, "--devices takes all, cpu, or cuda:0, cuda:1 and so on"),
+    "worker --devices cpu --name w1@%h": (2, "give the part behind the @ alone"),
 }
 
 

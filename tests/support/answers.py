@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import pytest
 import torch
@@ -72,6 +73,28 @@ def answers(engine: Engine[Any, Any], jobs: Sequence[Job], top_k: int = ALL) -> 
 def text_pipeline(folder: Path) -> Any:
     """The pipeline on the same checkpoint; it takes one text at a time."""
     return transformers.pipeline("text-classification", model=str(folder), device="cpu")
+
+
+#: How a pipeline is asked for all that an engine gives, for many texts.
+PIPELINE_OPTIONS: dict[str, Any] = {"top_k": None, "truncation": True}
+
+
+def half_pipeline(folder: Path, device: str, dtype: str) -> Any:
+    """The pipeline in a precision."""
+    return transformers.pipeline(
+        "text-classification", model=str(folder), device=device, dtype=getattr(torch, dtype)
+    )
+
+
+def scores(given: Sequence[Answer]) -> npt.NDArray[np.float32]:
+    """The scores of each job, in the order of the labels' names; shape ``[jobs, labels]``."""
+    by_label = [{each["label"]: each["score"] for each in answer} for answer in given]
+    return np.array([[answer[label] for label in sorted(answer)] for answer in by_label], "f4")
+
+
+def root_mean_square(error: npt.NDArray[np.float32]) -> float:
+    """How large an error is, all in all."""
+    return float(np.sqrt(np.mean(np.square(error))))
 
 
 def image_pipeline(folder: Path) -> Any:

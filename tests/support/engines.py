@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import JobError
 from labelmill.core.job import Job
 from labelmill.core.result import LabelScore
@@ -38,8 +39,13 @@ class ScriptedEngine(Engine[str, str]):
         is given a score that is no number.
     ``kill-once <path>``
         likewise, but only as long as ``<path>`` does not exist.
-    ``raise`` / ``raise-in-prepare``
+    ``raise`` / ``raise-in-prepare`` / ``raise-in-wait``
         makes the whole batched step raise.
+    ``fail launch <message>`` / ``fail-once <launch|wait> <path> <message>``
+        raises it when the device is given it or waited for; the latter only as long as ``<path>``
+        does not exist.
+    ``fail-in-company <message>``
+        raises it unless it is on the device alone.
     ``die``
         ends the thread of the stage, as an error outside the engine would.
     """
@@ -52,12 +58,22 @@ class ScriptedEngine(Engine[str, str]):
 
     def forward(self, inputs: Sequence[str]) -> list[str | JobError]:
         for text in inputs:
+            if text.startswith("fail-in-company ") and len(inputs) > 1:
+                raise RuntimeError(text.removeprefix("fail-in-company "))
+            _fail(text, "launch")
             self._obey(*text.split(" ", 1))
         return [str(len(inputs)) if text == "company" else text for text in inputs]
+
+    def wait(self, outputs: Sequence[str]) -> None:
+        for text in outputs:
+            _fail(text, "wait")
+        if "raise-in-wait" in outputs:
+            raise ValueError("a secret payload")
 
     def decode(
         self, outputs: Sequence[str], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
+        self.wait(outputs)  # as of a device, whose error is told each time
         return [[{"label": text, "score": math.nan if text == "nan" else 1.0}] for text in outputs]
 
     def _obey(self, instruction: str, argument: str = "") -> None:
@@ -88,6 +104,37 @@ class ScriptedEngine(Engine[str, str]):
             raise ValueError("a secret payload")
         elif instruction == "die":
             raise SystemExit
+
+
+def _fail(text: str, step: str) -> None:
+    instruction, _, argument = text.partition(f" {step} ")
+    if instruction == "fail":
+        raise RuntimeError(argument)
+    if instruction == "fail-once":
+        path, _, message = argument.partition(" ")
+        if not Path(path).exists():
+            Path(path).touch()
+            raise RuntimeError(message)
+
+
+class LostDeviceEngine(ScriptedEngine):
+    """Finds its card gone, when it is loaded or used: on each card that ``LOST_CARDS`` names.
+
+    The variable has the path of a file with values of ``CUDA_VISIBLE_DEVICES``, a line each.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._look()
+
+    def forward(self, inputs: Sequence[str]) -> list[str | JobError]:
+        self._look()
+        return super().forward(inputs)
+
+    def _look(self) -> None:
+        lost = Path(os.environ["LOST_CARDS"]).read_text().splitlines()
+        if os.environ["CUDA_VISIBLE_DEVICES"] in lost:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
 
 
 def _hang() -> None:

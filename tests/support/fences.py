@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *(ROOT / folder / "README.md" for folder in ("app", "bench", "core", "db", "producer")),
-    *(ROOT / folder / "README.md" for folder in ("tests", "worker", "bench/labelmill/demo")),
+    *(
+        ROOT / folder / "README.md"
+        for folder in ("tests", "worker", "bench/labelmill/demo", "bench/kit")
+    ),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 

@@ -14,12 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from labelmill.core.errors import ConfigurationError, LabelmillError, ServiceUnavailable
-
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 3
-EXIT_INTERRUPTED = 130
+from labelmill.core import exit_codes
+from labelmill.core.errors import ConfigurationError, DeviceLost, LabelmillError, ServiceUnavailable
 
 
 class CommandRef(NamedTuple):
@@ -165,7 +161,7 @@ def labelmill(
 
     Settings come from the environment (LABELMILL_BROKER_URL, LABELMILL_DATABASE_URL, …) and from
     models.toml. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 Redis or the database
-    away, 4 done but for rows that were rejected, 130 interrupted.
+    away, 4 done but for rows that were rejected, 75 the device was lost, 130 interrupted.
     """
     if show_version:
         typer.echo(version("labelmill"))
@@ -182,12 +178,14 @@ def main() -> None:
         )
         sys.exit(_exit_code(error))
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exit_codes.INTERRUPTED)
 
 
 def _exit_code(error: Exception) -> int:
     if isinstance(error, ConfigurationError):
-        return EXIT_USAGE
+        return exit_codes.USAGE
+    if isinstance(error, DeviceLost):
+        return exit_codes.DEVICE_LOST
     if isinstance(error, ServiceUnavailable):
-        return EXIT_UNAVAILABLE
-    return EXIT_FAILURE
+        return exit_codes.UNAVAILABLE
+    return exit_codes.FAILURE

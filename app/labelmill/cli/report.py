@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import IO, Any
@@ -110,6 +111,32 @@ def workers_table(beats: Iterable[Heartbeat]) -> Table:
             beat["started_at"][5:16].replace("T", " "),
         )
     return table
+
+
+def running_table(beats: Iterable[Heartbeat]) -> Table:
+    """A table of how models are run, and by how many workers each in that way."""
+    table = Table(title="models as they run", title_justify="left", header_style="bold")
+    for name in ("model", "workers", "device", "dtype", "layout", "a pass", "a group"):
+        table.add_column(name, justify="right" if name == "workers" else "left")
+    for (model, *how), workers in sorted(_ways(beats).items()):
+        table.add_row(model, f"{workers:,}", *map(escape, how))
+    return table
+
+
+def _ways(beats: Iterable[Heartbeat]) -> Counter[tuple[str, ...]]:
+    """How often each model is run in each way."""
+    return Counter(
+        (
+            model,
+            way["device"],
+            way["dtype"] or "–",
+            way["layout"] or "–",
+            way["budget"] or "–",
+            f"{way['group_size']:,} jobs",
+        )
+        for beat in beats
+        for model, way in beat.get("running", {}).items()
+    )
 
 
 def runs_table(runs: Iterable[tuple[Run, RunProgress]]) -> Table:

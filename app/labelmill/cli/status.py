@@ -71,6 +71,8 @@ def status(
         return
     _stdout.print(report.queues_table(depths, counts))
     _stdout.print(report.workers_table(beats) if beats else "[yellow]no worker is running[/]")
+    if beats:
+        _stdout.print(report.running_table(beats))
     unserved = [name for name, depth in depths.items() if depth["waiting"] and name not in served]
     if beats and unserved:
         _stdout.print(f"[yellow]no worker serves[/] {', '.join(unserved)}, where jobs wait")

@@ -16,9 +16,9 @@ from labelmill.bulk.preview import Preview, input_of
 from labelmill.bulk.submit import SubmitOptions, SubmitRun
 from labelmill.bulk.target import kind_taken, warn_unserved
 from labelmill.cli.lines import print_json, print_line
-from labelmill.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
 from labelmill.cli.progress import ViewKind, view_of
 from labelmill.cli.single import submit_one
+from labelmill.core import exit_codes
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import MAX_TOP_K
 from labelmill.core.settings import BrokerSettings, ImageSettings
@@ -26,8 +26,6 @@ from labelmill.sources.base import Format, Kind
 from labelmill.sources.columns import ColumnOptions
 from labelmill.sources.plan import Plan, absolute
 from labelmill.sources.readers import FORMATS, expand
-
-EXIT_REJECTED = 4
 
 _LONGEST = 80  # characters of an input in a preview
 
@@ -237,11 +235,11 @@ def _submit(submission: SubmitRun, *, wait: bool) -> None:
         submission.run()
     except KeyboardInterrupt:
         submission.interrupted()
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
     if wait and submission.progress.failed:
-        raise typer.Exit(EXIT_FAILURE)
+        raise typer.Exit(exit_codes.FAILURE)
     if submission.progress.rejected:
-        raise typer.Exit(EXIT_REJECTED)
+        raise typer.Exit(exit_codes.REJECTED)
 
 
 def _end_by_interrupt() -> None:

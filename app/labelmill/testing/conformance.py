@@ -66,7 +66,9 @@ class _Trial:
 
     def decoded(self, outputs: Sequence[Any], top_k: Sequence[int]) -> list[Answer]:
         def decode(chosen: Sequence[tuple[Any, int]]) -> list[Any]:
-            return self.engine.decode(*map(list, zip(*chosen, strict=True)))
+            outputs, numbers = map(list, zip(*chosen, strict=True))
+            self.engine.wait(outputs)
+            return self.engine.decode(outputs, numbers)
 
         whole = [
             each if isinstance(each, JobError) else (each, k)

@@ -88,7 +88,7 @@ class InlineWorker:
                 self.client.broker.put(model, raw, sent.properties.get("priority") or 0)
 
     def _take(self, model: str, engine: AnyEngine, at: datetime | None) -> list[bytes]:
-        return self.client.broker.take(model, engine.spec.group_size, at or datetime.now(UTC))
+        return self.client.broker.take(model, engine.group_size, at or datetime.now(UTC))
 
     def _run_group(
         self, model: str, engine: AnyEngine, raws: Sequence[bytes], at: datetime | None
@@ -108,6 +108,7 @@ class InlineWorker:
             (ended if job.output else admitted).append(job)
         prepared, failed = steps.prepare(engine, admitted)
         steps.forward(engine, prepared)
+        steps.wait(engine, prepared)
         jobs = [*ended, *failed, *prepared]
         outcomes = steps.decode(engine, jobs)
         finished_at = at or datetime.now(UTC)

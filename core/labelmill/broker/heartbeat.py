@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import NotRequired
 
 import redis
 from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
 
 from labelmill.broker.connection import broker_errors
+from labelmill.core.running import RunningModel
 
 _PREFIX = "labelmill:worker:"
 
@@ -35,6 +37,8 @@ class Heartbeat(TypedDict):
     in_flight: int
     #: What keeps it waiting: ``database``, or nothing.
     waiting_for: str | None
+    #: How each of its models is run. Older workers do not tell.
+    running: NotRequired[dict[str, RunningModel]]
 
 
 def heartbeat_key(worker: str) -> str:
@@ -54,13 +58,23 @@ def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
     return [json.loads(beat) for beat in beats if beat is not None]
 
 
+def heartbeat_of(broker: redis.Redis, worker: str) -> Heartbeat | None:
+    """What a worker says of itself; None if it does not live.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors():
+        beat = broker.get(heartbeat_key(worker))
+    return None if beat is None else json.loads(beat)
+
+
 class HeartbeatWriter:
     """Writes a worker's heartbeat under a key that expires with its leases.
 
     Parameters:
         name: the worker's name.
         models: the queues that it serves.
-        devices: what its models run on.
         lifetime: in seconds.
     """
 
@@ -69,32 +83,38 @@ class HeartbeatWriter:
         broker: redis.Redis,
         name: str,
         models: Iterable[str],
-        devices: Iterable[str],
         lifetime: float,
     ) -> None:
         self._broker = broker
         self._write = broker.register_script(_WRITE)
         self._name = name
         self._models = list(models)
-        self._devices = sorted(set(devices))
         self._lifetime_ms = int(lifetime * 1000)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
     def describe(
-        self, *, groups: int, jobs: int, failed: int, in_flight: int, waiting_for: str | None
+        self,
+        *,
+        groups: int,
+        jobs: int,
+        failed: int,
+        in_flight: int,
+        waiting_for: str | None,
+        running: dict[str, RunningModel],
     ) -> Heartbeat:
         """A heartbeat with these figures."""
         return Heartbeat(
             worker=self._name,
             pid=os.getpid(),
             models=self._models,
-            devices=self._devices,
+            devices=sorted({model["device"] for model in running.values()}),
             started_at=self._started_at,
             groups=groups,
             jobs=jobs,
             failed=failed,
             in_flight=in_flight,
             waiting_for=waiting_for,
+            running=running,
         )
 
     def write(self, beat: Heartbeat) -> None:

@@ -33,7 +33,7 @@ from labelmill.core.tasks import Task
 #: The queue of ordinary Celery tasks; no model may be called so.
 MAINTENANCE_QUEUE = "maintenance"
 
-MAX_GROUP_SIZE = 1024  # one Lua call takes a group; more would hold up the server
+MAX_GROUP_SIZE = 4096
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -67,14 +67,15 @@ class ModelSpec(BaseModel):
     )
     compile: bool = Field(
         False,
-        description="Run the model through torch.compile; the first passes take minutes. Texts "
-        "are then padded, not packed.",
+        description="Run the model through torch.compile; loading then takes minutes.",
     )
     top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] = Field(
         5, description="How many labels a row keeps, unless the job says otherwise."
     )
-    group_size: Annotated[int, Field(ge=1, le=MAX_GROUP_SIZE)] = Field(
-        128, description="The most jobs in one group."
+    group_size: Annotated[int, Field(ge=1, le=MAX_GROUP_SIZE)] | None = Field(
+        None,
+        description="The most jobs in one group; by default 128, and on CUDA as many as fill a "
+        "pass.",
     )
     token_budget: Annotated[int, Field(ge=1)] | None = Field(
         None,

@@ -15,6 +15,7 @@ Every error that Labelmill raises on purpose is one of these, so a caller can ca
     ├── InvalidSignature         a webhook that is not from whom it says, or is too old
     ├── WaitTimeout              no result arrived within the time given
     ├── ModelLoadError           a checkpoint that cannot be loaded or is not a classifier
+    ├── DeviceLost               a device that answers nothing more
     └── JobError                 one job that cannot be done; becomes a failed row, never a crash
 
 The message of each says what to do next. A :class:`JobError` also has a ``code`` (see
@@ -146,6 +147,10 @@ class WaitTimeout(LabelmillError):
 
 class ModelLoadError(LabelmillError):
     """A checkpoint that cannot be loaded, or that is not a classifier of the named task."""
+
+
+class DeviceLost(LabelmillError):
+    """A device that answers nothing more to this process; a new process may find it again."""
 
 
 class JobError(LabelmillError):

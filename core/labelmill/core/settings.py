@@ -101,6 +101,18 @@ class EngineSettings(BrokerSettings, ImageSettings):
         default_factory=_user_cache,
         description="Where token budgets are kept; $XDG_CACHE_HOME/labelmill if unset.",
     )
+    device_memory: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The part of a GPU's memory that this worker may take.",
+    )
+    cpu_threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads for tokenising, decoding images and models on the CPU; all cores if "
+        "unset.",
+    )
     image_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Remote schemes that image uris may have, such as s3,gs (through fsspec).",

@@ -85,5 +85,9 @@ def test_without_the_gateway_it_says_that_what_is_shown_is_old(
     with serving(site.workers) as url:
         page.goto(f"{url}#/health")
         expect(page.locator("#freshness")).to_contain_text("Updated")
+        models = page.get_by_role("table", name="Models as they run")
+        expect(models.get_by_role("row", name=re.compile("^topics"))).to_contain_text(
+            re.compile(r"cpu\s*float32\s*packed\s*\d+ tokens\s*128")
+        )
     expect(page.locator("#notices")).to_contain_text("The gateway has not answered since")
     expect(page.locator("#freshness")).to_have_class(re.compile("stale"))

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from labelmill.broker.inspect import QueueInspector
-from labelmill.broker.leases import LeaseKeeper, Leases, Taken
+from labelmill.broker.leases import MAX_LEASES, LeaseKeeper, Leases, Taken, portions
 from labelmill.broker.queues import QueueKeys
 from tests.support.waiting import wait_for
 
@@ -56,6 +56,20 @@ def test_a_taken_job_is_recorded_until_acknowledged(broker: redis.Redis, leases:
     assert QueueInspector(broker).depths(["q"])["q"]["leased"] == 1
     assert leases.ack("q", taken.leases) == set()
     assert broker.keys("labelmill:q:*") == [KEYS.deliveries.encode()]
+
+
+def test_many_leases_are_renewed_and_given_back_in_portions(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, *map(str, range(2500)))
+    taken = [lease for _ in range(3) for lease in leases.take("q", MAX_LEASES, claim=True).leases]
+    assert len(taken) == 2500
+    assert [len(some) for some in portions(taken)] == [1024, 1024, 452]
+    stranger = taken[2000]._replace(attempt=7)
+
+    assert leases.renew("q", [*taken[:2000], stranger, *taken[2001:]]) == {stranger.delivery}
+    assert leases.release("q", taken) == 2500
+    assert messages(leases.take("q", 3, claim=True)) == [b"0", b"1", b"2"]
 
 
 def test_the_same_message_twice_is_two_deliveries(broker: redis.Redis, leases: Leases) -> None:

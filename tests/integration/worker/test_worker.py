@@ -18,7 +18,7 @@ from labelmill.client import Client, NewJob
 from labelmill.core.result import Result
 from tests.support.rows import newest_results
 from tests.support.waiting import wait_for
-from tests.support.worker import Workers
+from tests.support.worker import SCRIPTED_MODELS, Workers
 
 TWO_MODELS = """
 [models.first]
@@ -84,6 +84,25 @@ def test_a_busy_device_finds_full_groups(workers: Workers, tmp_path: Path) -> No
         rows = [client.wait(job_id) for job_id in many.ids]
     assert {row.label for row in rows} == {f"t{i}" for i in range(300)}
     assert max(row.group_size for row in rows) == 128
+
+
+def test_a_group_larger_than_one_call_of_leases_is_one_pass(
+    workers: Workers, tmp_path: Path
+) -> None:
+    workers.configure(SCRIPTED_MODELS + "group_size = 4096\n", lease_seconds="0.5")
+    workers.start()
+    with workers.client() as client:
+        hold(client, tmp_path / "go")
+        many = client.submit_many("scripted", [NewJob(text=f"t{i}") for i in range(3000)])
+        with workers.broker() as broker:
+            wait_for(
+                lambda: QueueInspector(broker).depths(["scripted"])["scripted"]["leased"] > 3000
+            )
+        (tmp_path / "go").touch()
+        rows = [client.wait(job_id) for job_id in many.ids]
+    assert {row.label for row in rows} == {f"t{i}" for i in range(3000)}
+    assert {row.attempt for row in rows} == {1}
+    assert max(row.group_size for row in rows) > 1024
 
 
 def test_identical_jobs_of_a_group_are_computed_once(workers: Workers, tmp_path: Path) -> None:
@@ -217,7 +236,7 @@ def test_a_revoked_job_fails_with_its_reason(workers: Workers, tmp_path: Path) -
     assert "result backend" not in workers.started[0].text()
 
 
-@pytest.mark.parametrize("instruction", ["raise", "raise-in-prepare"])
+@pytest.mark.parametrize("instruction", ["raise", "raise-in-prepare", "raise-in-wait"])
 def test_a_bad_job_fails_alone(workers: Workers, instruction: str) -> None:
     with workers.client() as client:
         jobs = [NewJob(text=instruction if i == 50 else f"t{i}") for i in range(100)]

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from labelmill.core.catalog import Catalog
-from labelmill.core.errors import ConfigurationError, ModelLoadError
-from labelmill.engines.checkpoint import weights_revision
+from labelmill.core.errors import ConfigurationError, DeviceLost, ModelLoadError
+from labelmill.engines.checkpoint import choose_dtype, weights_revision
 from tests.support.answers import answers, image_engine, spec, text_engine, text_jobs
 from tests.support.checkpoints import save_image_checkpoint, save_text_checkpoint
 
@@ -205,8 +205,33 @@ def test_a_model_that_cannot_run_in_its_dtype_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("device", ["cuda:77", "abacus"])
 def test_a_device_that_is_not_there_is_refused(device: str, folder: Path) -> None:
-    with pytest.raises(ModelLoadError, match=f"device '{device}' cannot be used here; set device"):
+    with pytest.raises(
+        ConfigurationError, match=f"device '{device}' cannot be used here; set device"
+    ):
         text_engine(folder, device=device)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_card_that_is_named_and_gone_is_not_replaced_by_the_cpu(
+    device: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-0000")
+    with pytest.raises(DeviceLost, match="PyTorch finds no card 'GPU-0000'"):
+        text_engine(folder, device=device)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)]
+)
+def test_cards_without_bfloat16_have_float16(
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert choose_dtype(spec("text-classification", folder), torch.device("cuda")) is dtype
 
 
 def test_the_weights_of_a_folder_have_a_digest(folder: Path) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
-from typing import Any, Self, cast
+from functools import cached_property
+from itertools import groupby
+from typing import Any
 
 import torch
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from labelmill.engines.transfer import Upload
+from labelmill.engines.varlen import Varlen
 
 #: The name under which transformers knows it.
 ATTENTION = "labelmill_packed"
@@ -30,37 +30,58 @@ class PackedTexts:
     """Where each text of a pack lies.
 
     Attributes:
-        lengths: in tokens; int64, shape ``[texts]``.
-        bounds: where each begins, and where the last ends; int32, shape ``[texts + 1]``.
-        longest: the greatest of the lengths.
-        runs: start, length and number of neighbours that are of one length.
+        lengths: in tokens.
+        bounds: where each begins, and where the last ends; int32, on the device, shape
+            ``[texts + 1]``.
+        kernel: runs all texts at once; without one they are run text by text.
     """
 
-    lengths: torch.Tensor
+    lengths: Sequence[int]
     bounds: torch.Tensor
-    longest: int
-    runs: list[tuple[int, int, int]]
+    kernel: Varlen | None
 
-    @classmethod
-    def of(cls, lengths: Sequence[int], upload: Upload) -> Self:
-        """Texts of these lengths, end to end in this order."""
-        bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-        return cls(upload(torch.tensor(lengths)), upload(bounds), max(lengths), _runs(lengths))
-
-
-#: What the model runs on now, since transformers cannot hand it through every architecture:
-#: ``texts``, the :class:`PackedTexts`; in a last layer that was narrowed, ``hidden``, what it was
-#: given, and the ``keys`` and ``values`` of all tokens, which are None elsewhere.
-current = threading.local()
+    @cached_property
+    def runs(self) -> list[tuple[int, int, int]]:
+        """Start, length and number of neighbours that are of one length."""
+        runs, start = [], 0
+        for length, group in groupby(self.lengths):
+            number = len(list(group))
+            runs.append((start, length, number))
+            start += length * number
+        return runs
 
 
-def _runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-    runs, start = [], 0
-    for length, group in groupby(lengths):
-        number = len(list(group))
-        runs.append((start, length, number))
-        start += length * number
-    return runs
+class PackState:
+    """What a model's modules know of the pack that runs: each has it as ``labelmill_pack``.
+
+    transformers cannot hand it through every architecture, and a compiler can follow attributes of
+    modules, but nothing of a thread.
+
+    Attributes:
+        bounds: where each text begins, and where the last ends; int32, shape ``[texts + 1]``.
+        firsts: where each text begins; int64, shape ``[texts]``.
+        hidden: in a last layer that was narrowed, what it was given; else None.
+        keys: there, those of all tokens, and ``values`` likewise.
+    """
+
+    bounds: torch.Tensor
+    firsts: torch.Tensor
+    hidden: torch.Tensor | None
+    keys: torch.Tensor | None
+    values: torch.Tensor | None
+
+    def begin(self, bounds: torch.Tensor, firsts: torch.Tensor) -> None:
+        """Begin a pass."""
+        self.bounds, self.firsts = bounds, firsts
+        self.hidden = self.keys = self.values = None
+
+    def end(self) -> None:
+        """Let go the tensors of the pass."""
+        vars(self).clear()
+
+
+#: In ``texts``, the :class:`PackedTexts` that run in this thread: what a compiler must not look at.
+running = threading.local()
 
 
 def attend(
@@ -94,18 +115,29 @@ def attend(
     if attention_mask is not None or softcap or not _INPUTS.issuperset(biases):
         raise NotImplementedError("this attention has a mask, a bias or a cap of its own")
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-    texts: PackedTexts = current.texts
-    narrow = current.keys is not None
-    if narrow:
+    pack: PackState = module.labelmill_pack  # type: ignore[assignment]
+    if pack.keys is not None and pack.values is not None:
         if causal or sliding_window is not None:
             raise NotImplementedError("the first token does not see its whole text")
         heads, width = query.shape[1], query.shape[3]
-        key, value = (
-            each.unflatten(2, (heads, width)).transpose(1, 2)
-            for each in (current.keys, current.values)
-        )
-    if query.is_cuda and query.dtype != torch.float32:
-        return _attend_on_cuda(query, key, value, texts, scaling, causal, sliding_window), None
+        key = pack.keys.unflatten(2, (heads, width)).transpose(1, 2)
+        value = pack.values.unflatten(2, (heads, width)).transpose(1, 2)
+    run = _attend_as_one if torch.compiler.is_compiling() else _attend
+    return run(query, key, value, scaling, causal, sliding_window), None
+
+
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    causal: bool,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    texts: PackedTexts = running.texts
+    if texts.kernel is not None:
+        return _attend_at_once(texts.kernel, query, key, value, scaling, causal, sliding_window)
+    narrow = query.shape[2] != key.shape[2]
     attended = query.new_empty(query.shape[2], query.shape[1], value.shape[3])
     first_row = 0
     for start, length, number in texts.runs:
@@ -122,35 +154,54 @@ def attend(
         )
         attended[first_row : first_row + number * rows] = part.transpose(1, 2).flatten(0, 1)
         first_row += number * rows
-    return attended[None], None
+    return attended[None]
 
 
-def _attend_on_cuda(
+# The same as one operation, into which a compiler does not look.
+_attend_as_one = torch.library.custom_op(
+    "labelmill::attend",
+    lambda *arguments: _attend(*arguments).contiguous(),
+    mutates_args=(),
+    schema="(Tensor query, Tensor key, Tensor value, float? scaling, bool causal,"
+    " int? sliding_window) -> Tensor",
+)
+
+
+@_attend_as_one.register_fake
+def _attended_shape(
+    query: torch.Tensor, _key: torch.Tensor, value: torch.Tensor, *_: object
+) -> torch.Tensor:
+    return query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+
+
+def _attend_at_once(
+    kernel: Varlen,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    texts: PackedTexts,
     scaling: float | None,
     causal: bool,
     sliding_window: int | None,
 ) -> torch.Tensor:
     """All texts in one kernel; shapes as :func:`attend` has them."""
+    texts: PackedTexts = running.texts
     narrow = query.shape[2] != key.shape[2]
-    q, k, v = (each[0].transpose(0, 1).contiguous() for each in (query, key, value))
+    longest = max(texts.lengths)
     reach = -1 if sliding_window is None else sliding_window - 1
-    attended = varlen_attn(
-        q,
-        k,
-        v,
-        torch.arange(len(texts.bounds)).to(texts.bounds) if narrow else texts.bounds,
-        texts.bounds,
-        1 if narrow else texts.longest,
-        texts.longest,
+    attended = kernel(
+        *(each[0].transpose(0, 1) for each in (query, key, value)),
+        query_bounds=_one_row_each(texts.bounds) if narrow else texts.bounds,
+        key_bounds=texts.bounds,
+        longest_query=1 if narrow else longest,
+        longest_key=longest,
         scale=scaling,
-        window_size=(reach, 0 if causal else reach),
-        enable_gqa=query.shape[1] != key.shape[1],
+        window=(reach, 0 if causal else reach),
     )
-    return cast("torch.Tensor", attended)[None]
+    return attended[None]
+
+
+def _one_row_each(bounds: torch.Tensor) -> torch.Tensor:
+    return torch.arange(len(bounds), dtype=bounds.dtype, device=bounds.device)
 
 
 def _side_by_side(tensor: torch.Tensor, start: int, length: int, number: int) -> torch.Tensor:

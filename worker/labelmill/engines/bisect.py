@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from labelmill.core.errors import ErrorCode, JobError
+from labelmill.engines import memory
+from labelmill.engines.faults import Fault, fault_of
 
 logger = logging.getLogger(__name__)
-
-# By name, since a worker may serve engines that need no torch. After such an error (an assertion
-# in a kernel, say) CUDA answers every call of the process with it: the worker has to end.
-_DEVICE_LOST = {"AcceleratorError"}
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -33,7 +31,8 @@ def run_bisecting(
         the step's answer for each input, or the error that stands for it.
 
     Raises:
-        Exception: the device is lost, so that every further call would fail: no job's fault.
+        Exception: the device answers nothing more, so that every further call would fail. The
+            worker has to end; see :mod:`labelmill.engines.faults`.
     """
     if not inputs:
         return []
@@ -42,11 +41,14 @@ def run_bisecting(
         if len(answers) != len(inputs):
             raise ValueError(f"{len(answers)} answers for {len(inputs)} inputs")
     except Exception as error:
-        if type(error).__name__ in _DEVICE_LOST:
+        fault = fault_of(error)
+        if fault in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
             raise
-        failure = _failure(error)
+        failure = _failure(error, fault)
     else:
         return answers
+    if fault is Fault.OUT_OF_MEMORY:
+        memory.free()
     if len(inputs) == 1:
         return [failure]
     quarter = -(-len(inputs) // 4)
@@ -54,13 +56,12 @@ def run_bisecting(
     return [answer for part in parts for answer in run_bisecting(step, part)]
 
 
-def _failure(error: Exception) -> JobError:
+def _failure(error: Exception, fault: Fault) -> JobError:
     # The text of a foreign error may quote the payload: only its type and place are told.
     name = type(error).__name__
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     logger.warning("a batched step raised %s at %s:%s", name, frame.f_code.co_filename, line)
-    if name == "OutOfMemoryError":
-        _free_device_memory()
+    if fault is Fault.OUT_OF_MEMORY:
         return out_of_memory()
     return JobError(
         ErrorCode.MODEL_FAILED,
@@ -74,9 +75,3 @@ def out_of_memory() -> JobError:
         ErrorCode.OUT_OF_MEMORY,
         "the device has too little memory for this job alone; use a larger one",
     )
-
-
-def _free_device_memory() -> None:
-    import torch
-
-    torch.cuda.empty_cache()

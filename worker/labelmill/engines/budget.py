@@ -11,9 +11,10 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import torch
+from labelmill.engines.memory import within_memory
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +52,13 @@ def calibrate(seconds: Callable[[int], float], sizes: Sequence[int]) -> int:
     """Find the smallest pass that is nearly as fast, an item, as any.
 
     Parameters:
-        seconds: how long a pass of a size takes; may raise ``torch.OutOfMemoryError``.
+        seconds: how long a pass of a size takes; may run out of memory.
         sizes: what to choose from, ascending.
     """
     best, best_rate, smaller_were_as_fast = sizes[0], 0.0, 0
     for size in sizes:
-        try:
-            took = seconds(size)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        took = within_memory(partial(seconds, size))
+        if took is None:
             break
         rate = size / took
         if rate > best_rate * _WORTH_WHILE:

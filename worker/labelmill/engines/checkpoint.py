@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from typing import Any
 
@@ -11,7 +12,10 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from labelmill.core.catalog import ModelSpec
-from labelmill.core.errors import ModelLoadError
+from labelmill.core.errors import ConfigurationError, DeviceLost, ModelLoadError
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_BFLOAT16_CAPABILITY = (8, 0)
 
 _DTYPES = {
     "float32": torch.float32,
@@ -24,18 +28,27 @@ def choose_device(spec: ModelSpec) -> torch.device:
     """The device asked for; ``auto`` is the first CUDA device, else the CPU.
 
     Raises:
-        ModelLoadError: the device is not there.
+        ConfigurationError: the device is not there.
+        DeviceLost: ``CUDA_VISIBLE_DEVICES`` names a card, and there is none.
     """
-    if spec.device == "auto":
+    named = os.environ.get(_VISIBLE, "-1") not in ("", "-1")
+    if spec.device == "auto" and (torch.cuda.is_available() or not named):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(spec.device)
-        torch.empty(0, device=device)
+        if spec.device != "auto":
+            device = torch.device(spec.device)
+            torch.empty(0, device=device)
+            return device
     except (RuntimeError, AssertionError) as error:
-        raise ModelLoadError(
-            f"device {spec.device!r} cannot be used here; set device = 'auto' or 'cpu'"
-        ) from error
-    return device
+        if not (named and spec.device.startswith("cuda")):
+            raise ConfigurationError(
+                f"device {spec.device!r} cannot be used here; set device = 'auto' or 'cpu'"
+            ) from error
+    # A card that has gone would else be replaced by the CPU, without a word.
+    raise DeviceLost(
+        f"PyTorch finds no card {os.environ[_VISIBLE]!r} ({_VISIBLE}): it is gone, or the driver "
+        "is too old for this PyTorch, or PyTorch was built for the CPU; see docs/how-to/gpu.md"
+    )
 
 
 def choose_dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
@@ -44,7 +57,14 @@ def choose_dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
         return _DTYPES[spec.dtype]
     if device.type != "cuda":
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # Older cards emulate it, slowly.
+    has_bfloat16 = torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
+    return torch.bfloat16 if has_bfloat16 else torch.float16
+
+
+def dtype_name(model: PreTrainedModel) -> str:
+    """The precision of a model's weights, as ``models.toml`` calls it."""
+    return str(model.dtype).removeprefix("torch.")
 
 
 def load_model(auto_class: Any, spec: ModelSpec, device: torch.device) -> PreTrainedModel:

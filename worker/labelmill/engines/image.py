@@ -18,13 +18,17 @@ from labelmill.core.catalog import ModelSpec
 from labelmill.core.errors import JobError
 from labelmill.core.job import Image, Job
 from labelmill.core.result import LabelScore
+from labelmill.core.running import RunningModel
 from labelmill.core.scatter import scatter
-from labelmill.engines import checkpoint
+from labelmill.engines import checkpoint, transfer
 from labelmill.engines.base import Engine
 from labelmill.engines.bisect import out_of_memory
 from labelmill.engines.budget import BudgetFile, PassBudget, best_of_three, calibrate
+from labelmill.engines.device import open_device
 from labelmill.engines.labels import LabelDecoder
-from labelmill.engines.transfer import Upload, download
+from labelmill.engines.memory import within_memory
+from labelmill.engines.precision import refine_head
+from labelmill.engines.transfer import Row
 from labelmill.images.fetch import ImageFetcher
 from labelmill.images.preprocess import Pixels, make_preprocessor
 
@@ -34,7 +38,7 @@ _PROBE_SIZE = (640, 480)
 _FETCHES = 32
 
 
-class ImageEngine(Engine[Pixels, torch.Tensor]):
+class ImageEngine(Engine[Pixels, Row]):
     """``image-classification`` with any ``AutoModelForImageClassification``.
 
     Attributes:
@@ -43,26 +47,31 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
     Parameters:
         fetcher: where image references are read.
         max_pixels: the largest image that is decoded.
+        threads: how many images are decoded at once; as many as there are cores if None.
 
     Raises:
         ModelLoadError: the checkpoint cannot be loaded.
     """
 
-    def __init__(self, spec: ModelSpec, fetcher: ImageFetcher, max_pixels: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, fetcher: ImageFetcher, max_pixels: int, threads: int | None = None
+    ) -> None:
         super().__init__(spec)
-        device = checkpoint.choose_device(spec)
-        self._model = checkpoint.load_model(AutoModelForImageClassification, spec, device)
+        self._device = open_device(spec)
+        self._model = checkpoint.load_model(
+            AutoModelForImageClassification, spec, self._device.torch
+        )
+        refine_head(self._model)
         if spec.compile:
             self._model.compile(dynamic=True)  # one program for passes of all sizes
         processor = checkpoint.load_companion(AutoImageProcessor, spec)
-        self._preprocessor = make_preprocessor(spec, processor, max_pixels, device)
+        self._preprocessor = make_preprocessor(spec, processor, max_pixels, self._device.torch)
         self._decoder = LabelDecoder(self._model.config)
         self._fetcher = fetcher
-        self.budget = PassBudget(spec.group_size)
-        self._cores = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+        self.budget = PassBudget(self.group_size)
+        self._cores = ThreadPoolExecutor(threads or _cores(), thread_name_prefix="decode")
         self._fetches = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
-        self._upload = Upload(device)
-        self.device = str(device)
+        self.device = self._device.name
         self.revision = checkpoint.weights_revision(spec)
 
     def calibrate(self, remembered: BudgetFile) -> None:
@@ -75,6 +84,14 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         self.budget = remembered.budget(
             key, lambda: calibrate(partial(self._seconds, probe), _BUDGETS)
         )
+        if self._device.is_asynchronous:
+            self.fill_passes(self.budget.size)
+
+    def running(self) -> RunningModel:
+        running = super().running()
+        running["dtype"] = checkpoint.dtype_name(self._model)
+        running["budget"] = f"{self.budget.size} images"
+        return running
 
     def waits(self, jobs: Sequence[Job]) -> bool:
         """See :class:`Engine`; whether one of the images lies elsewhere."""
@@ -93,11 +110,11 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         ]
         return [each.result() for each in prepared]
 
-    def forward(self, inputs: Sequence[Pixels]) -> list[torch.Tensor | JobError]:
-        """Run in one pass for each shape; logits have the shape ``[labels]`` each.
+    def forward(self, inputs: Sequence[Pixels]) -> list[Row | JobError]:
+        """Run in passes of one shape each.
 
-        On CUDA they may still be under way: :meth:`decode` waits for them, so that the device has
-        its next group by then.
+        On CUDA the logits may still be under way: :meth:`wait` waits for them, so that the device
+        has its next group by then.
         """
         by_shape: dict[tuple[torch.Size, ...], list[int]] = defaultdict(list)
         for index, item in enumerate(inputs):
@@ -110,11 +127,14 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
             ),
         )
 
+    def wait(self, outputs: Sequence[Row]) -> None:
+        transfer.wait(outputs)
+
     def decode(
-        self, outputs: Sequence[torch.Tensor], top_k: Sequence[int]
+        self, outputs: Sequence[Row], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
         """See :class:`~labelmill.engines.labels.LabelDecoder`."""
-        return self._decoder.decode(download(outputs), top_k)
+        return self._decoder.decode(transfer.gather(outputs), top_k)
 
     def _pixels(self, reference: Image) -> Pixels | JobError:
         try:
@@ -129,34 +149,32 @@ class ImageEngine(Engine[Pixels, torch.Tensor]):
         except JobError as error:
             return error
 
-    def _run_in_passes(self, inputs: Sequence[Pixels]) -> list[torch.Tensor | JobError]:
-        rows: list[torch.Tensor | JobError] = []
+    def _run_in_passes(self, inputs: Sequence[Pixels]) -> list[Row | JobError]:
+        rows: list[Row | JobError] = []
         while len(rows) < len(inputs):
             images = inputs[len(rows) : len(rows) + self.budget.size]
-            if (logits := self._run_if_it_fits(images)) is not None:
-                rows.extend(logits)
+            logits = within_memory(partial(self._run, images))
+            if logits is not None:
+                fetched = self._device.transfer.fetch(logits)
+                rows += [Row(fetched, place) for place in range(len(images))]
             elif len(images) == 1:
                 rows.append(out_of_memory())
             else:
                 self.budget.shrink(len(images))
         return rows
 
-    def _run_if_it_fits(self, images: Sequence[Pixels]) -> torch.Tensor | None:
-        try:
-            return self._run(images)
-        except torch.OutOfMemoryError:
-            pass  # what the pass had allocated is only let go with the error
-        torch.cuda.empty_cache()
-        return None
-
     @torch.inference_mode()
     def _run(self, images: Sequence[Pixels]) -> torch.Tensor:
-        batch = {
-            name: self._upload(torch.stack([image[name] for image in images])) for name in images[0]
-        }
+        batch = {name: self._send([image[name] for image in images]) for name in images[0]}
         finished = self._preprocessor.finish(batch)
         inputs = {name: self._cast(tensor) for name, tensor in finished.items()}
         return cast("torch.Tensor", self._model(**inputs).logits)
+
+    def _send(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """One tensor of all on the device."""
+        first = tensors[0]
+        together = self._device.transfer.host([len(tensors), *first.shape], first.dtype)
+        return self._device.transfer.send(torch.stack(list(tensors), out=together))
 
     def _seconds(self, probe: Pixels, images: int) -> float:
         """How long a pass over that many images takes."""

@@ -39,21 +39,25 @@ class LabelDecoder:
             self._activation = _softmax
 
     def decode(
-        self, logits: Sequence[Logits], top_k: Sequence[int]
+        self, logits: Logits | Sequence[Logits], top_k: Sequence[int]
     ) -> list[list[LabelScore] | JobError]:
         """The best ``top_k[i]`` labels of ``logits[i]`` (shape ``[labels]``), the best first."""
-        scores = self._activation(np.stack(logits).astype(np.float32))
+        scores = self._activation(np.asarray(logits, np.float32))
         # Stable, so that equal scores keep the order of the labels, as a stable sort in Python.
-        order = np.argsort(-scores, axis=-1, kind="stable")
+        order = np.argsort(-scores, axis=-1, kind="stable")[:, : max(top_k)]
+        ranked = np.take_along_axis(scores, order, axis=-1)
+        finite = np.logical_and.reduce(np.isfinite(scores), axis=-1)
         return [
-            self._best(row, ranks[:k]) if np.isfinite(row).all() else _non_finite()
-            for row, ranks, k in zip(scores, order, top_k, strict=True)
+            self._best(ranks[:k], best) if is_finite else _non_finite()
+            for ranks, best, is_finite, k in zip(
+                order.tolist(), ranked.tolist(), finite.tolist(), top_k, strict=True
+            )
         ]
 
-    def _best(self, scores: Logits, ranks: npt.NDArray[np.intp]) -> list[LabelScore]:
+    def _best(self, ranks: Sequence[int], scores: Sequence[float]) -> list[LabelScore]:
         return [
             {"label": self._labels[rank], "score": score}
-            for rank, score in zip(ranks.tolist(), scores[ranks].tolist(), strict=True)
+            for rank, score in zip(ranks, scores, strict=False)
         ]
 
 

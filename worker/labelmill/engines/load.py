@@ -6,10 +6,11 @@ import importlib
 from typing import Any
 
 from labelmill.core.catalog import ModelSpec
-from labelmill.core.errors import ConfigurationError
+from labelmill.core.errors import ConfigurationError, DeviceLost
 from labelmill.core.settings import EngineSettings
 from labelmill.core.tasks import Task
 from labelmill.engines.base import Engine
+from labelmill.engines.faults import Fault, fault_of
 
 #: An engine whose types of inputs and outputs are its own affair.
 AnyEngine = Engine[Any, Any]
@@ -21,15 +22,30 @@ def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
     Raises:
         ConfigurationError: its ``engine`` cannot be imported, or a setting cannot be used.
         ModelLoadError: its checkpoint cannot be loaded.
+        DeviceLost: its device answers nothing more.
     """
+    try:
+        return _load(spec, settings)
+    except Exception as error:
+        if fault_of(error) in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+            raise DeviceLost(
+                f"the device failed while {spec.checkpoint} was loaded ({error}); a new process "
+                "may find it again"
+            ) from error
+        raise
+
+
+def _load(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
     if spec.engine is not None:
         return _own(spec.engine)(spec)
     # torch and transformers take seconds to import: only here, where they are needed.
     from labelmill.engines.budget import BudgetFile
     from labelmill.engines.image import ImageEngine
+    from labelmill.engines.shares import keep_to_shares
     from labelmill.engines.text import TextEngine
     from labelmill.images.fetch import image_fetcher
 
+    keep_to_shares(settings, spec.device)
     budgets = BudgetFile(settings.cache_dir / "pass-budgets.json")
     match spec.task:  # mypy sees to it that each has its engine
         case Task.TEXT_CLASSIFICATION:
@@ -38,7 +54,9 @@ def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
                 texts.calibrate(budgets)
             return texts
         case Task.IMAGE_CLASSIFICATION:
-            images = ImageEngine(spec, image_fetcher(settings), settings.max_image_pixels)
+            images = ImageEngine(
+                spec, image_fetcher(settings), settings.max_image_pixels, settings.cpu_threads
+            )
             images.calibrate(budgets)
             return images
 

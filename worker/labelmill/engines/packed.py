@@ -15,19 +15,20 @@ mixes tokens in any other way answers differently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import partial
-from itertools import accumulate
-from typing import Any, cast
+from math import inf
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from labelmill.engines.attention import ATTENTION, PackedTexts, current
+from labelmill.engines.attention import ATTENTION, PackedTexts, PackState, running
+from labelmill.engines.block import Block
 from labelmill.engines.tokens import Encoding
-from labelmill.engines.transfer import Upload
+from labelmill.engines.transfer import Transfer
+from labelmill.engines.varlen import Varlen
 
 # What the projections to keys and values are called.
 _KEYS = ("key", "k_lin", "k_proj")
@@ -43,120 +44,155 @@ class Pooling(Enum):
     LAST = "the last token's"
 
 
+class Refusal(NamedTuple):
+    """Why a way to run a model is not taken; by how much its logits are off, where they are."""
+
+    why: str
+    off_by: float = inf
+
+
 def pack_model(
-    model: PreTrainedModel,
-    first_position: int,
-    upload: Upload,
-    is_right: Callable[[PackedModel], bool],
-) -> PackedModel | None:
+    make: Callable[[Pooling], PackedModel],
+    poolings: Sequence[Pooling],
+    fault: Callable[[PackedModel], Refusal | None],
+) -> PackedModel:
     """Find a way to run a model on packs; the model is left as it was where there is none.
 
     Parameters:
-        first_position: the position of a text's first token.
-        upload: brings tensors to the model's device.
-        is_right: whether the answers are those that the model gives to each text alone.
+        make: makes one of this model; raises NotImplementedError where there is none.
+        poolings: what to try.
+        fault: why the answers are not those that the model gives to each text alone, if so.
+
+    Raises:
+        NotImplementedError: there is none; says why, of the way that came nearest.
     """
-    own_attention = model.config._attn_implementation
-    model.set_attn_implementation(ATTENTION)
-    if model.config._attn_implementation == ATTENTION:
-        for pooling in Pooling:
-            packed = PackedModel(model, first_position, pooling, upload)
-            if is_right(packed):
-                return packed
-            packed.remove_hooks()
-    model.set_attn_implementation(own_attention)
-    return None
+    refusals = []
+    for pooling in poolings:
+        packed = make(pooling)
+        if (refusal := fault(packed)) is None:
+            return packed
+        packed.remove()
+        refusals.append(refusal)
+    raise NotImplementedError(min(refusals, key=lambda refusal: refusal.off_by).why)
 
 
 class PackedModel:
-    """Runs a sequence classifier on packs; see :func:`pack_model`, which makes it."""
+    """Runs a sequence classifier on packs; :func:`pack_model` finds out whether that is right.
+
+    The model cannot be run in any other way until :meth:`remove`.
+
+    Parameters:
+        inputs: what the rows of an encoding are called.
+        first_position: the position of a text's first token.
+        transfer: brings tensors to the model's device.
+        kernel: runs the attention of all texts at once; without one they are run text by text.
+
+    Attributes:
+        pooling: which row of a text its head sees.
+
+    Raises:
+        NotImplementedError: its architecture takes no attention of ours.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, first_position: int, pooling: Pooling, upload: Upload
+        self,
+        model: PreTrainedModel,
+        pooling: Pooling,
+        *,
+        inputs: Sequence[str],
+        first_position: int,
+        transfer: Transfer,
+        kernel: Varlen | None,
     ) -> None:
         self._model = model
+        self._inputs = inputs
         self._first_position = first_position
-        self._pooling = pooling
-        self._upload = upload
+        self.pooling = pooling
+        self._transfer = transfer
+        self._kernel = kernel
         # Of a composite model, whose parts have configurations of their own, the text's.
         self._padding = getattr(model.config.get_text_config(), "pad_token_id", None)
         trunk = model.base_model
         # The pooler of a model like BERT is part of its trunk: what comes before it is hooked.
         encoder = getattr(trunk, "encoder", getattr(trunk, "transformer", trunk))
+        self._own_attention = model.config._attn_implementation
+        model.set_attn_implementation(ATTENTION)
+        if model.config._attn_implementation != ATTENTION:
+            model.set_attn_implementation(self._own_attention)
+            raise NotImplementedError("its architecture takes no other attention than its own")
+        self._pack = PackState()
+        for module in model.modules():
+            module.labelmill_pack = self._pack
+        self._run = self._logits
         self._hooks = [encoder.register_forward_hook(self._one_row_a_text)]
         if pooling is Pooling.FIRST_NARROW:
             self._hooks += _narrow_last_layer(encoder)
 
-    def remove_hooks(self) -> None:
-        """Let the model compute all rows again."""
+    def remove(self) -> None:
+        """Leave the model as it was."""
         for hook in self._hooks:
             hook.remove()
+        self._model.set_attn_implementation(self._own_attention)
 
+    def compile(self) -> None:
+        """Run through ``torch.compile`` from now on; the first passes take minutes."""
+        self._run = torch.compile(self._logits, dynamic=True)  # one program for packs of all sizes
+
+    def uncompile(self) -> None:
+        """Run as before :meth:`compile`."""
+        self._run = self._logits
+
+    @torch.inference_mode()
     def __call__(self, texts: Sequence[Encoding]) -> torch.Tensor:
         """The logits of the texts, on the model's device; shape ``[texts, labels]``.
 
         Raises:
             Exception: what the model raises, of any kind, where it cannot be run like this.
         """
-        inputs = {
-            name: self._one_sequence(text[name] for text in texts)
-            for name in texts[0]
-            if name != "attention_mask"
-        }
-        inputs["position_ids"] = self._one_sequence(
-            self._positions(text["input_ids"]) for text in texts
-        )
-        lengths = [len(text["input_ids"]) for text in texts]
-        bounds = [0, *accumulate(lengths)]
-        current.texts = PackedTexts.of(lengths, self._upload)
-        current.keys = current.values = None
+        block = Block.of(texts, self._transfer, self._first_position, self._padding)
+        given = dict(zip([*self._inputs, "position_ids"], block.inputs, strict=True))
+        # A compiler makes a program of its own for one text, which is not worth its minute.
+        run = self._run if len(texts) > 1 else self._logits
+        running.texts = PackedTexts(block.lengths, block.bounds, self._kernel)
+        self._pack.begin(block.bounds, block.firsts)
         try:
-            return self._logits(inputs, texts, bounds)
+            return run(given, block.lasts)
         finally:
-            vars(current).clear()  # it held tensors of the pass
+            self._pack.end()
+            vars(running).clear()
 
-    def _logits(
-        self, inputs: dict[str, torch.Tensor], texts: Sequence[Encoding], bounds: Sequence[int]
-    ) -> torch.Tensor:
-        if self._pooling is not Pooling.LAST:
-            return cast("torch.Tensor", self._model(**inputs).logits)
-        hidden = self._model.base_model(**inputs, use_cache=False).last_hidden_state
-        last = [
-            start + self._last(text["input_ids"])
-            for start, text in zip(bounds[:-1], texts, strict=True)
-        ]
-        return cast("torch.Tensor", self._model.score(hidden[0, self._upload(torch.tensor(last))]))
-
-    def _one_sequence(self, parts: Iterator[Sequence[int]]) -> torch.Tensor:
-        return self._upload(torch.tensor([[each for part in parts for each in part]]))
-
-    def _positions(self, ids: Sequence[int]) -> Sequence[int]:
-        first, padding = self._first_position, self._padding
-        if not first or padding not in ids:
-            return range(first, first + len(ids))
-        # Models that count from behind padding (RoBERTa) do not count it within a text either.
-        counts = accumulate(each != padding for each in ids)
-        return [
-            first - 1 + count if each != padding else padding
-            for each, count in zip(ids, counts, strict=True)
-        ]
-
-    def _last(self, ids: Sequence[int]) -> int:
-        """Where a decoder's head looks: at the last token that is not its padding."""
-        places = (place for place in reversed(range(len(ids))) if ids[place] != self._padding)
-        return next(places, 0)
+    def _logits(self, given: dict[str, torch.Tensor], lasts: torch.Tensor) -> torch.Tensor:
+        if self.pooling is not Pooling.LAST:
+            return cast("torch.Tensor", self._model(**given).logits)
+        hidden = self._model.base_model(**given, use_cache=False).last_hidden_state
+        return cast("torch.Tensor", self._model.score(hidden[0, lasts]))
 
     def _one_row_a_text(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
         hidden = output.last_hidden_state[0]
-        texts: PackedTexts = current.texts
-        if self._pooling is Pooling.FIRST_NARROW:
+        if self.pooling is Pooling.FIRST_NARROW:
             output.last_hidden_state = hidden.unsqueeze(1)
-        elif self._pooling is Pooling.FIRST:
-            output.last_hidden_state = hidden[texts.bounds[:-1]].unsqueeze(1)
-        elif self._pooling is Pooling.MEAN:
-            means = torch.segment_reduce(hidden, "mean", lengths=texts.lengths)
-            output.last_hidden_state = means.unsqueeze(1)
+        elif self.pooling is Pooling.FIRST:
+            output.last_hidden_state = hidden[self._pack.firsts].unsqueeze(1)
+        elif self.pooling is Pooling.MEAN:
+            output.last_hidden_state = mean_rows(hidden, self._pack.bounds).unsqueeze(1)
         return output
+
+
+def mean_rows(hidden: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
+    """The mean of each text's rows, summed in single precision: a sum in bfloat16 stops growing
+    at 256 times what is added.
+
+    Parameters:
+        hidden: shape ``[tokens, width]``.
+        bounds: where each text begins, and where the last ends; shape ``[texts + 1]``.
+
+    Returns:
+        shape ``[texts, width]``, in single precision.
+    """
+    # Not "unsafe" is to look at the lengths first, for which the device would have to be waited.
+    return torch.segment_reduce(
+        hidden.float(), "mean", lengths=bounds.diff().long(), axis=0, unsafe=True
+    )
 
 
 def _narrow_last_layer(encoder: torch.nn.Module) -> list[RemovableHandle]:
@@ -175,15 +211,20 @@ def _narrow_last_layer(encoder: torch.nn.Module) -> list[RemovableHandle]:
         return []
     return [
         last.register_forward_pre_hook(_take_first_rows),
-        keys.register_forward_hook(partial(_of_all_tokens, "keys")),
-        values.register_forward_hook(partial(_of_all_tokens, "values")),
+        keys.register_forward_hook(_keep_keys),
+        values.register_forward_hook(_keep_values),
     ]
 
 
-def _take_first_rows(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    current.hidden = args[0]
-    return (current.hidden[:, current.texts.bounds[:-1]], *args[1:])
+def _take_first_rows(layer: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    pack: PackState = layer.labelmill_pack
+    pack.hidden = args[0]
+    return (args[0][:, pack.firsts], *args[1:])
 
 
-def _of_all_tokens(kept: str, projection: Any, *_: Any) -> None:
-    setattr(current, kept, projection.forward(current.hidden))
+def _keep_keys(projection: Any, *_: Any) -> None:
+    projection.labelmill_pack.keys = projection.forward(projection.labelmill_pack.hidden)
+
+
+def _keep_values(projection: Any, *_: Any) -> None:
+    projection.labelmill_pack.values = projection.forward(projection.labelmill_pack.hidden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -12,7 +12,7 @@ from celery.utils.log import get_logger
 
 from labelmill.broker import announcements
 from labelmill.broker.announcements import JobFinished
-from labelmill.broker.leases import Lease, LeaseKeeper, Leases
+from labelmill.broker.leases import Lease, LeaseKeeper, Leases, portions
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.result import Result
 from labelmill.core.retry import GaveUp
@@ -44,6 +44,7 @@ class CommitStage:
     Parameters:
         worker: the worker's name, for the rows.
         finished: the groups to commit, ended by None.
+        off_device: called when the device is through with a group.
 
     Attributes:
         decoding: for how long the outputs of a group have been waited for and decoded.
@@ -58,12 +59,14 @@ class CommitStage:
         *,
         worker: str,
         finished: queue.Queue[Batch | None],
+        off_device: Callable[[], None],
     ) -> None:
         self._engines = engines
         self._leases = leases
         self._keeper = keeper
         self._worker = worker
         self._finished = finished
+        self._off_device = off_device
         self._giving_up = threading.Event()
         self._writer = RowWriter(database, self._giving_up)
         self.counters = Counters()
@@ -72,6 +75,8 @@ class CommitStage:
     def run(self) -> None:
         """Commit groups until None comes; what is away is waited for, until :meth:`give_up`."""
         while (group := self._finished.get()) is not None:
+            if group.was_run:
+                self._wait(group)
             if group.jobs:
                 try:
                     self._commit(group)
@@ -87,6 +92,11 @@ class CommitStage:
         """Wait no longer for a database or a Redis that is away."""
         self._giving_up.set()
 
+    def _wait(self, group: Batch) -> None:
+        with self.decoding:
+            steps.wait(self._engines[group.model], group.jobs)
+        self._off_device()
+
     def _commit(self, group: Batch) -> None:
         engine = self._engines[group.model]
         with self.decoding:
@@ -100,9 +110,7 @@ class CommitStage:
         ]
         rows, inserted = self._writer.write(rows)
         announced = self._said_of(rows, inserted)
-        insisting(redis.RedisError, OSError, until=self._giving_up).call(
-            self._acknowledge, group, announced
-        )
+        self._acknowledge(group, announced)
         self._keeper.drop(job.lease for job in group.jobs)
         self.counters.groups += 1
         self.counters.jobs += len(rows)
@@ -119,19 +127,15 @@ class CommitStage:
         return announcements.of_results(self._writer.written([row.id for row in rows]))
 
     def _acknowledge(self, group: Batch, announced: Sequence[JobFinished]) -> None:
+        said = {each["id"]: each for each in announced}
         buried = [job for job in group.jobs if _is_poisoned(job)]
         done = [job for job in group.jobs if not _is_poisoned(job)]
-        if not buried:
-            self._leases.ack(group.model, _leases(done), announced)
-            return
-        dead = {job.id for job in buried}
-        self._leases.bury(
-            group.model, _leases(buried), [each for each in announced if each["id"] in dead]
-        )
-        if done:
-            self._leases.ack(
-                group.model, _leases(done), [each for each in announced if each["id"] not in dead]
-            )
+        for end, jobs in ((self._leases.bury, buried), (self._leases.ack, done)):
+            for some in portions(jobs):
+                about = [said.pop(job.id) for job in some if job.id in said]
+                insisting(redis.RedisError, OSError, until=self._giving_up).call(
+                    end, group.model, _leases(some), about
+                )
 
 
 def _leases(jobs: Sequence[InFlightJob]) -> list[Lease]:

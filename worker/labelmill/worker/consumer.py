@@ -7,7 +7,6 @@ from typing import Any
 
 import redis
 from celery import bootsteps
-from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
@@ -105,5 +104,5 @@ def _served(app: Any, settings: WorkerSettings) -> Catalog:
     return catalog.select(chosen) if chosen else catalog
 
 
-def _end_worker() -> None:
-    celery_state.should_stop = EX_FAILURE
+def _end_worker(exit_code: int) -> None:
+    celery_state.should_stop = exit_code

@@ -10,7 +10,7 @@ from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.engines.load import AnyEngine
 from labelmill.worker import steps
 from labelmill.worker.batcher import BatchQueue
-from labelmill.worker.job import Batch, InFlightJob
+from labelmill.worker.job import Batch
 from labelmill.worker.stopwatch import Stopwatch
 
 
@@ -18,8 +18,8 @@ class ForwardStage:
     """Runs one group after the other; the only thread that uses the device.
 
     Attributes:
-        current: the jobs that are on the device now.
-        running: for how long they have been.
+        running: for how long a group has been launched, which takes as long as the device where
+            that is the CPU.
     """
 
     def __init__(
@@ -36,7 +36,6 @@ class ForwardStage:
         self._doorbell = doorbell
         self._ready = ready
         self._finished = finished
-        self.current: list[InFlightJob] = []
         self.running = Stopwatch()
 
     def run(self) -> None:
@@ -44,8 +43,7 @@ class ForwardStage:
         while (group := self._ready.take()) is not None:
             self._doorbell.ring()  # there is room again
             # A lease that was lost is another worker's job now.
-            self.current = [job for job in group.jobs if self._keeper.holds(job.lease)]
+            jobs = [job for job in group.jobs if self._keeper.holds(job.lease)]
             with self.running:
-                steps.forward(self._engines[group.model], self.current)
-            self._finished.put(Batch(group.model, self.current))
-            self.current = []
+                steps.forward(self._engines[group.model], jobs)
+            self._finished.put(Batch(group.model, jobs, was_run=True))

@@ -43,10 +43,14 @@ class InFlightJob:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Jobs of one model that go through a stage together."""
+    """Jobs of one model that go through a stage together.
+
+    ``was_run`` is whether they were on the device, whose outputs may still be under way.
+    """
 
     model: str
     jobs: Sequence[InFlightJob]
+    was_run: bool = False
 
 
 Outcome = list[LabelScore] | JobError

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import redis
 from celery.utils.log import get_logger
@@ -14,7 +15,9 @@ from labelmill.broker.connection import open_broker
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.core import exit_codes
 from labelmill.db.database import Database
+from labelmill.engines.faults import Fault, fault_of
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.commit import CommitStage
@@ -39,7 +42,8 @@ class Pipeline:
         engines: the loaded models, by queue.
         database: where the rows go.
         is_revoked: whether a job's id was revoked.
-        on_death: called, from any thread, when a stage has died: the process must end.
+        on_death: called, from any thread, with an exit code when a stage has died: the process
+            must end.
 
     Raises:
         redis.RedisError: Redis does not answer now.
@@ -53,10 +57,11 @@ class Pipeline:
         settings: WorkerSettings,
         *,
         is_revoked: Callable[[str], bool],
-        on_death: Callable[[], None],
+        on_death: Callable[[int], None],
     ) -> None:
+        self._engines = engines
         self._on_death = on_death
-        self._died = threading.Event()
+        self._death: Fault | None = None  # why a stage died, if one did
         self._finishing_seconds = settings.shutdown_grace * _FINISHING
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
@@ -66,15 +71,12 @@ class Pipeline:
             self._broker,
             name,
             engines,
-            (engine.device for engine in engines.values()),
             settings.lease_seconds,
         )
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)
         self._finished: queue.Queue[Batch | None] = queue.Queue(_FINISHED_GROUPS)
-        self._ready = BatchQueue(
-            {model: engine.spec.group_size for model, engine in engines.items()}
-        )
+        self._ready = BatchQueue({model: engine.group_size for model, engine in engines.items()})
         self._prepare = PrepareStage(
             engines,
             leases,
@@ -89,7 +91,13 @@ class Pipeline:
             engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
         )
         self._commit = CommitStage(
-            engines, leases, self._keeper, database, worker=name, finished=self._finished
+            engines,
+            leases,
+            self._keeper,
+            database,
+            worker=name,
+            finished=self._finished,
+            off_device=self._ready.off_device,
         )
         self._threads = {
             stage: threading.Thread(target=self._guard, args=(stage, run), name=stage, daemon=True)
@@ -121,7 +129,9 @@ class Pipeline:
                 self._deadline = time.monotonic() + self._finishing_seconds
                 self._prepare.stop()
                 self._ready.close()
-                logger.info("stopping: %d jobs on the device are finished", len(self.active()))
+                logger.info(
+                    "stopping: %d jobs on the device are being finished", len(self.active())
+                )
             return self._deadline
 
     def stop(self) -> None:
@@ -131,12 +141,14 @@ class Pipeline:
         too, and is run again elsewhere.
         """
         deadline = self.wind_down()
+        if self._death is not None and not self._threads["commit"].is_alive():
+            self._drop_finished()
         self._join("forward", deadline)
         self._end_commit(deadline)
         self._join("prepare", deadline)
         self._keeper.stop()
         self._join("keep leases", time.monotonic() + 1)
-        if self._died.is_set():
+        if self._death not in (None, Fault.DEVICE_LOST):
             # One of the started jobs may be why: their leases expire, so that the attempt counts
             # and each comes back alone.
             unstarted = {job.lease for job in self._ready.left()}
@@ -144,7 +156,7 @@ class Pipeline:
         try:
             released = self._keeper.release_all()
             self._heartbeat.remove()
-            logger.info("gave back %d jobs that were not started", released)
+            logger.info("gave back %d jobs", released)
         except (redis.RedisError, OSError) as error:
             logger.warning("cannot give jobs back: %s; they expire", type(error).__name__)
         self._doorbell.close()
@@ -159,18 +171,27 @@ class Pipeline:
             failed=counters.failed,
             in_flight=self._keeper.count,
             waiting_for="database" if self._commit.waits_for_database else None,
+            running={model: engine.running() for model, engine in self._engines.items()},
         )
 
     def active(self) -> list[str]:
         """The ids of the jobs that are on the device now."""
-        return [job.id for job in self._forward.current]
+        return [job.id for job in self._ready.on_device()]
 
     @property
     def device_seconds(self) -> float:
         """How long the device has been at its group; on CUDA, until its outputs are there."""
         return max(self._forward.running.seconds, self._commit.decoding.seconds)
 
+    def _drop_finished(self) -> None:
+        """Let nobody wait for a commit stage that has died: its jobs go back, or expire."""
+        with suppress(queue.Empty):
+            while True:
+                self._finished.get_nowait()
+
     def _end_commit(self, deadline: float) -> None:
+        if not self._threads["commit"].is_alive():
+            return
         try:
             self._finished.put(None, timeout=max(0.0, deadline - time.monotonic()))
         except queue.Full:
@@ -188,8 +209,18 @@ class Pipeline:
         # A worker without one of its stages would live on and do nothing.
         try:
             run()
-        except BaseException:
+        except BaseException as error:
+            fault = fault_of(error)
+            self._death = self._death or fault  # others may follow from the first
+            if fault in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+                logger.critical("%s; the worker ends: %s", fault.value, _first_line(error))
+                self._on_death(exit_codes.DEVICE_LOST)
+                return
             logger.critical("the %s stage died; the worker ends", stage, exc_info=True)
-            self._died.set()
-            self._on_death()
+            self._on_death(exit_codes.FAILURE)
             raise
+
+
+def _first_line(error: BaseException) -> str:
+    # What follows is advice of CUDA's on how to debug.
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -12,7 +12,7 @@ import redis
 from celery.utils.log import get_logger
 
 from labelmill.broker import message
-from labelmill.broker.leases import Lease, LeaseKeeper, Leases, Taken
+from labelmill.broker.leases import MAX_LEASES, Lease, LeaseKeeper, Leases, Taken
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.queues import QueueKeys
 from labelmill.engines.load import AnyEngine
@@ -98,7 +98,7 @@ class PrepareStage:
                 if taken.leases[0].attempt > 1:
                     # It may kill this worker: nobody else is taken along.
                     self._empty_hands()
-            if len(taken.leases) == room:
+            if len(taken.leases) == min(room, MAX_LEASES):
                 more = True
             else:
                 # Its lists were empty; what has come since then answers the doorbell's peek.
@@ -120,6 +120,7 @@ class PrepareStage:
         return max(0, self._ready.room(name) - self._background.jobs(name))
 
     def _take(self, name: str, room: int) -> Taken:
+        room = min(room, MAX_LEASES)
         taken = self._leases.take(name, room, claim=self._keeper.count == 0)
         if taken.expired and not taken.leases:
             # Claimed before any other queue is visited, or those would fill the hands again.

@@ -15,6 +15,7 @@ from labelmill.core.states import Status
 from labelmill.db.errors import blames_rows
 from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.dedupe import run_distinct
+from labelmill.engines.faults import Fault, fault_of
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.job import InFlightJob, Outcome
 
@@ -78,6 +79,24 @@ def forward(engine: AnyEngine, jobs: Sequence[InFlightJob]) -> None:
     )
     for job, output in zip(jobs, outputs, strict=True):
         job.input, job.output, job.group_size = None, output, len(jobs)
+
+
+def wait(engine: AnyEngine, jobs: Sequence[InFlightJob]) -> None:
+    """Return once the device has finished the outputs of these jobs.
+
+    Raises:
+        Exception: the device answers nothing more. Any other error is left to :func:`decode`, which
+            finds out whose it is.
+    """
+    pending = [job.output for job in jobs if not isinstance(job.output, JobError)]
+    if not pending:
+        return
+    try:
+        engine.wait(pending)
+    except Exception as error:
+        if fault_of(error) in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+            raise
+        logger.warning("waiting for the device raised %s", type(error).__name__)
 
 
 def decode(engine: AnyEngine, jobs: Sequence[InFlightJob]) -> list[Outcome]:

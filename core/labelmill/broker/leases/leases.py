@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import redis
 
@@ -21,6 +21,11 @@ from labelmill.broker.announcements import STREAM, JobFinished, encode
 from labelmill.broker.queues import QueueKeys
 
 logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+
+#: The most leases of one call: more would hold up the server, and everybody with it.
+MAX_LEASES = 1024
 
 
 class Lease(NamedTuple):
@@ -81,6 +86,7 @@ class Leases:
         """Take up to ``limit`` jobs, or one whose lease has expired (see ``take.lua``).
 
         Parameters:
+            limit: at most :data:`MAX_LEASES`.
             claim: whether this worker's hands are empty, so that it may have an expired lease.
 
         Raises:
@@ -109,13 +115,18 @@ class Leases:
     def renew(self, queue: str, leases: Sequence[Lease]) -> set[bytes]:
         """Renew leases of one queue; returns the deliveries that are no longer ours."""
         keys = QueueKeys(queue)
-        arguments = [self._milliseconds, *_tokens(leases)]
-        return set(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
+        lost: set[bytes] = set()
+        for some in portions(leases):
+            arguments = [self._milliseconds, *_tokens(some)]
+            lost.update(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
+        return lost
 
     def ack(
         self, queue: str, leases: Sequence[Lease], announced: Sequence[JobFinished] = ()
     ) -> set[bytes]:
-        """Acknowledge a group of one queue after its rows are committed, and announce them.
+        """Acknowledge jobs of one queue after their rows are committed, and announce them.
+
+        They are at most :data:`MAX_LEASES`.
 
         Returns the deliveries that were no longer ours; those are left alone.
         """
@@ -131,16 +142,20 @@ class Leases:
         """Give back jobs of one queue that were not started; returns how many were still ours."""
         keys = QueueKeys(queue)
         newest_first = sorted(leases, key=lambda lease: int(lease.delivery), reverse=True)
-        arguments = [
-            value
-            for lease in newest_first
-            for value in (lease.delivery, lease.attempt, lease.list_number)
-        ]
-        return int(
-            self._release(
-                keys=[keys.messages, keys.attempts, keys.deadlines, *keys.lists], args=arguments
+        released = 0
+        for some in portions(newest_first):
+            arguments = [
+                value
+                for lease in some
+                for value in (lease.delivery, lease.attempt, lease.list_number)
+            ]
+            released += int(
+                self._release(
+                    keys=[keys.messages, keys.attempts, keys.deadlines, *keys.lists],
+                    args=arguments,
+                )
             )
-        )
+        return released
 
     def delay(self, lease: Lease, eta: datetime) -> bool:
         """Put a job aside until its eta; False where its lease was lost."""
@@ -179,6 +194,11 @@ class Leases:
 
     def _set_clock(self, server_time: float) -> None:
         self._clock_offset = server_time - time.monotonic()
+
+
+def portions(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items in as few portions of at most :data:`MAX_LEASES` as there can be."""
+    return (items[start : start + MAX_LEASES] for start in range(0, len(items), MAX_LEASES))
 
 
 def _tokens(leases: Iterable[Lease]) -> Iterable[bytes | int]:

@@ -14,13 +14,15 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 export function createHealth() {
   const parts = { tiles: el("dl", { class: "tiles" }), queues: el("div"), workers: el("div"),
-    failures: el("div"), dead: el("div") };
+    running: el("div"), failures: el("div"), dead: el("div") };
   const panel = (title, content, hint) => el("section", { class: "panel" }, el("h2", {}, title),
     hint && el("p", { class: "hint" }, hint), content);
   const node = el("section", { class: "health" },
     el("h1", { tabindex: -1 }, "Health"), parts.tiles,
     panel("Queues", parts.queues),
     panel("Workers", parts.workers),
+    panel("Models as they run", parts.running, "How the texts of a pass lie: packed is end to end, "
+      + "without padding. Why a faster layout was refused stands in the worker's log."),
     panel("Failures of the last 24 hours", parts.failures),
     panel("Dead letters", parts.dead, "Jobs whose worker died each time it had them in hand. "
       + "Mend the cause first; a replay is a new job, and the old row stays."));
@@ -33,6 +35,7 @@ export function createHealth() {
     fillFrom(parts.tiles, stack.health, tiles);
     fillFrom(parts.queues, stack.health.queues ?? null, queuesTable);
     fillFrom(parts.workers, stack.health.workers ?? null, workersTable);
+    fillFrom(parts.running, stack.health.workers ?? null, runningTable);
     fillFrom(parts.failures, stack.health.failures ?? null, failuresTable);
   };
 
@@ -104,6 +107,21 @@ function workersTable(workers) {
       { class: "when", content: beat.started_at && el("time", { datetime: beat.started_at,
         title: inFull(beat.started_at) }, moment(beat.started_at)) },
     ]));
+}
+
+/** How each worker runs its models; workers of an older version do not tell. */
+function runningTable(workers) {
+  if (!workers) return unknown("The workers cannot be seen while Redis is away.");
+  const rows = workers.flatMap((beat) => Object.entries(beat.running ?? {})
+    .map(([model, way]) => [
+      { class: "what", content: model },
+      { content: beat.worker }, { content: way.device },
+      { content: way.dtype ?? "–" }, { content: way.layout ?? "–" }, { content: way.budget ?? "–" },
+      number(way.group_size),
+    ]));
+  if (!rows.length) return none();
+  return table("Models as they run",
+    ["Model", "Worker", "Device", "Precision", "Layout", "A pass", "A group"], rows);
 }
 
 function failuresTable(failures) {
