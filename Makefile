@@ -54,7 +54,7 @@ check: $(READY)  ## Lint, types, rules between the rooms, schemas of YAML files,
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.typecheck
 	$(BIN)/lint-imports
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/second-gpu.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(BIN)/kubernetes-validate --strict deploy/kubernetes/*.yaml

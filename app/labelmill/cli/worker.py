@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import subprocess
+import sys
 from typing import Annotated
 
 import typer
 from celery.utils.nodenames import default_nodename, host_format
+
+from labelmill.broker.connection import open_broker
+from labelmill.broker.heartbeat import heartbeat_of
+from labelmill.core.errors import BrokerUnavailable, ConfigurationError
+from labelmill.local import parts
+from labelmill.local.devices import choose
+from labelmill.local.process import spawn
+from labelmill.local.supervisor import Supervisor, Worker
+
+_DEFAULT_NAME = "labelmill@%h"
+_ANSWER_S = 1.0
 
 
 def worker(
@@ -15,31 +30,110 @@ def worker(
         typer.Option(help="The models to serve, separated by commas; by default all."),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="The worker's name; %h is the host's. Each worker has its own.")
-    ] = "labelmill@%h",
+        str | None,
+        typer.Option(
+            help="The worker's name; %h is the host's. Each worker has its own. With --devices only"
+            " @ and the part behind it.",
+            show_default=_DEFAULT_NAME,
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Run workers on these devices, restarted when they end: all (every GPU), cpu, or"
+            " cuda:0,cuda:2. By default one worker alone.",
+            show_default=False,
+        ),
+    ] = None,
+    per_device: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many workers on each device (1), by default of all.",
+            show_default=False,
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run a worker: take groups of jobs, run the models, write the rows.
 
-    It stops at Ctrl-C or SIGTERM, after the group on the device; the rest goes back at once.
+    It stops at Ctrl-C or SIGTERM, after the group on the device; the rest goes back at once. With
+    --devices or --per-device it is several, called gpu0.1@HOST, gpu0.2@HOST and so on.
 
     Examples:
 
       labelmill worker --models topics,digits
 
       labelmill worker --name gpu1@%h --log-level warning
+
+      labelmill worker --devices all --per-device 2
     """
     if models is not None:
         os.environ["LABELMILL_MODELS"] = models
+    if devices is None and per_device is None:
+        raise typer.Exit(_work(name or _DEFAULT_NAME, log_level))
+    raise typer.Exit(_supervise(devices or "all", per_device or 1, name or "@%h", log_level))
+
+
+def _work(name: str, log_level: str) -> int:
+    """Be one worker; its exit code."""
     # The app reads the environment when it is imported.
     from labelmill.worker.celery import app
 
+    hostname = host_format(default_nodename(name))
+    # Several workers may write to one stream.
+    app.conf.worker_log_format = f"[%(asctime)s: %(levelname)s/{hostname}] %(message)s"
     process = app.Worker(
-        hostname=host_format(default_nodename(name)),
+        hostname=hostname,
         loglevel=log_level.upper(),
         # Workers of other hosts have nothing to tell this one.
         without_gossip=True,
         without_mingle=True,
     )
     process.start()
-    raise typer.Exit(process.exitcode)
+    return int(process.exitcode or 0)
+
+
+def _supervise(devices: str, per_device: int, name: str, log_level: str) -> int:
+    """Keep workers on several devices running; the worst of their exit codes."""
+    from labelmill.worker.settings import WorkerSettings
+
+    prefix, at, host = host_format(name).partition("@")
+    if prefix or not (at and host):
+        raise ConfigurationError(
+            f"--name {name}: with --devices workers are called gpu0.1@HOST and so on; give the part"
+            " behind the @ alone, such as --name @%h-b"
+        )
+    settings = WorkerSettings()
+    # A Redis that is silent must not keep signals waiting for long.
+    broker = open_broker(settings.broker_url, answer_seconds=_ANSWER_S, tries_again=False)
+
+    def start(worker: Worker, per_device: int, workers: int) -> subprocess.Popen[bytes]:
+        part = parts.environment(worker.device, settings, per_device=per_device, workers=workers)
+        words = ["--name", worker.name, "--log-level", log_level]
+        return spawn(
+            [sys.executable, "-m", "labelmill", "worker", *words],
+            env=os.environ | part,
+            stop_signal=signal.SIGTERM,
+        )
+
+    def is_ready(worker: Worker) -> bool:
+        try:
+            beat = heartbeat_of(broker, worker.name)
+        except BrokerUnavailable:
+            return False
+        return bool(beat and worker.process and beat["pid"] == worker.process.pid)
+
+    logging.basicConfig(
+        level=log_level.upper(),
+        format="[%(asctime)s: %(levelname)s/Supervisor] %(message)s",
+        stream=sys.stderr,
+    )
+    return Supervisor(
+        choose(devices),
+        per_device,
+        host=host,
+        spawn=start,
+        is_ready=is_ready,
+        grace=settings.shutdown_grace,
+    ).run()

@@ -1,4 +1,4 @@
-"""A child process that is a server."""
+"""Child processes: how they are started, and how they ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 # Below the ports that systems give to outgoing connections (from 32768 on Linux). While a server
 # is down nobody then gets its port by chance, not even a client that tries to connect to it.
@@ -44,26 +44,45 @@ def free_port() -> int:
 def spawn(
     command: Sequence[str | Path],
     *,
-    log: Path,
     env: Mapping[str, str],
-    user: User | None,
     stop_signal: signal.Signals,
+    user: User | None = None,
+    cwd: str | None = None,
+    output: BinaryIO | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own; it gets ``stop_signal`` when this process dies.
+    """Start a child in a session of its own; it gets ``stop_signal`` when this process dies.
 
     In a session of its own, since a Ctrl-C on the terminal is for us: we stop our workers first
     and the servers last.
+
+    Parameters:
+        user: the account to run it under, if not ours.
+        cwd: the folder to run it in, if not ours.
+        output: where what it prints goes; None for where ours goes.
+        pass_fds: the file descriptors that it inherits.
     """
-    with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - the caller's program
-            [*launcher(user, parent_death(stop_signal)), *map(str, command)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env=env,
-            start_new_session=True,
-        )
+    return subprocess.Popen(  # noqa: S603 - the caller's program
+        [*launcher(user, parent_death(stop_signal)), *map(str, command)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        cwd=cwd,
+        env=env,
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+
+
+def described(exit_code: int) -> str:
+    """How a process ended, in words.
+
+    Parameters:
+        exit_code: as :mod:`subprocess` has it: negative for a signal.
+    """
+    if exit_code < 0:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"
 
 
 def launcher(user: User | None, death: str = "-") -> list[str]:

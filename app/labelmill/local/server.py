@@ -180,13 +180,15 @@ class Server(ABC):
         log = directory / "server.log"
         log.unlink(missing_ok=True)
         port = self._port or free_port()
-        process = spawn(
-            self._command(directory, port),
-            log=log,
-            env=self._environment(),
-            user=self._user(),
-            stop_signal=self.stop_signal,
-        )
+        with log.open("ab") as output:
+            process = spawn(
+                self._command(directory, port),
+                env=self._environment(),
+                stop_signal=self.stop_signal,
+                user=self._user(),
+                cwd="/",
+                output=output,
+            )
         self._process = process
         instance = Instance(directory, port, process.pid)
         while not self._is_ready(instance):

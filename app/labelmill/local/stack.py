@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -19,17 +18,14 @@ from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.core.errors import EmbeddedServerError
 from labelmill.db import schema
 from labelmill.local.gateway import answers, port_of
-from labelmill.local.process import exited_within, launcher, parent_death, tail
+from labelmill.local.process import described, exited_within, spawn, tail
 from labelmill.local.redis import RedisServer
+from labelmill.local.restarts import Deaths
 
 _START_TIMEOUT_S = 180  # a worker imports torch and loads its models first
 _STOP_TIMEOUT_S = 60
 _LOOK_AGAIN_S = 0.1
 _RECONCILE_S = 60
-# What dies more often than this has a fault that starting it again does not mend. A job that kills
-# its worker does so three times.
-_MOST_DEATHS = 5
-_DEATHS_WITHIN_S = 120
 
 
 class Stack:
@@ -73,7 +69,7 @@ class Stack:
         self._names = [f"worker{number}@{os.uname().nodename}" for number in range(1, workers + 1)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, list[str]] = {}
-        self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
+        self._deaths = Deaths()
 
     @property
     def settings(self) -> dict[str, str]:
@@ -152,11 +148,9 @@ class Stack:
         self.stop()
 
     def _restart(self, name: str, say: Callable[[str], None]) -> None:
-        now = time.monotonic()
-        if len(self._deaths) == _MOST_DEATHS and now - self._deaths[0] < _DEATHS_WITHIN_S:
+        if self._deaths.are_too_many(time.monotonic()):
             raise EmbeddedServerError(self._ending(name))
-        self._deaths.append(now)
-        how = _described(self._children[name].returncode)
+        how = described(self._children[name].returncode)
         say(f"{name} {how} and is started again; its log: {self.log(name)}")
         self._spawn(name, *self._commands[name], again=True)
 
@@ -164,14 +158,12 @@ class Stack:
         command = [sys.executable, "-m", "labelmill", *arguments]
         self._commands[name] = list(arguments)
         with self.log(name).open("ab" if again else "wb") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603 - our own program
-                [*launcher(None, parent_death(signal.SIGTERM)), *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+            self._children[name] = spawn(
+                command,
                 env=os.environ | self.settings,
+                stop_signal=signal.SIGTERM,
+                output=log,
                 pass_fds=[self._gateway.fileno()] if self._gateway and name == "gateway" else [],
-                start_new_session=True,  # a Ctrl-C is for us: workers stop before Redis does
             )
 
     def _forget_heartbeats(self) -> None:
@@ -202,11 +194,5 @@ class Stack:
                 raise EmbeddedServerError(self._ending(name))
 
     def _ending(self, name: str) -> str:
-        how = _described(self._children[name].returncode)
+        how = described(self._children[name].returncode)
         return f"{name} {how}; the end of its log:\n{tail(self.log(name))}"
-
-
-def _described(exit_code: int) -> str:
-    if exit_code < 0:
-        return f"was killed by {signal.Signals(-exit_code).name}"
-    return f"ended with exit code {exit_code}"

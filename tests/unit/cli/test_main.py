@@ -38,6 +38,7 @@ def test_there_is_no_other_command() -> None:
         (["results", "--help"], (*HEAVY, "celery")),
         (["status", "--help"], HEAVY),
         (["submit", "--help"], HEAVY),
+        (["worker", "--help"], HEAVY),
         (["dead", "--help"], HEAVY),
         (["db", "--help"], (*HEAVY, "redis", "celery")),
     ],

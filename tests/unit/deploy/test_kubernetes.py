@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from labelmill.core.catalog import Catalog
 from labelmill.gateway.settings import GatewaySettings
+from labelmill.local.supervisor import MARGIN_S
 from labelmill.worker.settings import WorkerSettings
 
 Check = Callable[[Sequence[str]], None]
@@ -96,7 +97,7 @@ def test_redis_being_away_restarts_no_worker(pod: dict[str, Any]) -> None:
 def test_a_warm_shutdown_has_its_time(pod: dict[str, Any]) -> None:
     grace = WorkerSettings.model_fields["shutdown_grace"].default
 
-    assert pod["terminationGracePeriodSeconds"] > grace
+    assert pod["terminationGracePeriodSeconds"] > grace + MARGIN_S
 
 
 def test_the_models_can_be_read(
