@@ -29,6 +29,7 @@ class Part(StrEnum):
     REPLICAS = "replicas"
     POISON = "poison"
     MEMORY = "memory"
+    FEED = "feed"
     GATEWAY = "gateway"
     EXPORT = "export"
     RAY = "ray"

@@ -13,7 +13,8 @@ from transformers import PretrainedConfig
 from labelmill.bench import inputs, vocabulary
 from labelmill.bench.peers import quiet
 
-_LABELS = 4
+#: How many each has.
+LABELS = 4
 _PICTURES = 16
 
 #: A word that the tokenizer knows and no embedding has: a text with it makes the model raise.
@@ -22,12 +23,12 @@ POISON = "zzpoison"
 
 def tiny_bert(folder: Path, **config: Any) -> Path:
     """Two layers of 128: BERT tiny. ``config`` overrides its configuration."""
-    return _save_text(folder, _bert(**{**_sizes(128, 2, 2), **config}))
+    return save_text(folder, _bert(**{**_sizes(128, 2, 2), **config}))
 
 
 def bert_base(folder: Path) -> Path:
     """Twelve layers of 768."""
-    return _save_text(folder, _bert(**_sizes(768, 12, 12)))
+    return save_text(folder, _bert(**_sizes(768, 12, 12)))
 
 
 def distilbert(folder: Path) -> Path:
@@ -35,10 +36,18 @@ def distilbert(folder: Path) -> Path:
     config = transformers.DistilBertConfig(
         vocab_size=len(vocabulary.tokenizer()),
         max_position_embeddings=vocabulary.MAX_LENGTH,
-        num_labels=_LABELS,
+        num_labels=LABELS,
         initializer_range=768**-0.5,
     )
-    return _save_text(folder, config)
+    return save_text(folder, config)
+
+
+def cut_at(length: int, folder: Path) -> Path:
+    """Let a checkpoint's tokenizer cut texts off there, in tokens."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = length
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def poisonable_bert(folder: Path) -> Path:
@@ -69,7 +78,7 @@ def _bert(**config: Any) -> PretrainedConfig:
     return transformers.BertConfig(
         vocab_size=len(vocabulary.tokenizer()),
         max_position_embeddings=vocabulary.MAX_LENGTH,
-        num_labels=_LABELS,
+        num_labels=LABELS,
         **config,
     )
 
@@ -85,7 +94,8 @@ def _sizes(hidden: int, layers: int, heads: int) -> dict[str, Any]:
     }
 
 
-def _save_text(folder: Path, config: PretrainedConfig) -> Path:
+def save_text(folder: Path, config: PretrainedConfig) -> Path:
+    """A sequence classifier of that configuration, with the tokenizer of the made-up language."""
     quiet()
     torch.manual_seed(1)
     model = transformers.AutoModelForSequenceClassification.from_config(config)
@@ -98,7 +108,7 @@ def _save_vit(folder: Path, hidden: int, layers: int, heads: int) -> Path:
     quiet()
     torch.manual_seed(1)
     config = transformers.ViTConfig(
-        image_size=224, patch_size=16, num_labels=_LABELS, **_sizes(hidden, layers, heads)
+        image_size=224, patch_size=16, num_labels=LABELS, **_sizes(hidden, layers, heads)
     )
     model = transformers.ViTForImageClassification(config)
     processor = transformers.ViTImageProcessor()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +37,18 @@ class EndToEnd:
         *,
         image_root: Path | None = None,
         replicas: int = 1,
+        settings: Mapping[str, str] | None = None,
         during: Callable[[Watch, Sequence[WorkerProcess]], None] | None = None,
     ) -> Figures:
-        """See :func:`~labelmill.bench.queueing.trial.run_trial`."""
+        """See :func:`~labelmill.bench.queueing.trial.run_trial`.
+
+        Parameters:
+            settings: further ones of the workers.
+        """
         with (
             redis.Redis.from_url(self.broker_url) as broker,
             self.databases.fresh() as database,
-            OurSide(self.broker_url, database.url, model, image_root) as side,
+            OurSide(self.broker_url, database.url, model, image_root, settings) as side,
         ):
             return run_trial(side, broker, database, load, replicas=replicas, during=during)
 

@@ -43,9 +43,10 @@ def run(engine: AnyEngine, jobs: Sequence[Job], group_size: int | None = None) -
         BenchmarkError: a job failed.
     """
     answers: Answers = []
-    for group in groups(jobs, group_size or engine.spec.group_size):
+    for group in groups(jobs, group_size or engine.group_size):
         inputs = engine.prepare(group)
         outputs = engine.forward(all_done(inputs))
+        engine.wait(all_done(outputs))
         answers += all_done(engine.decode(all_done(outputs), [_ALL] * len(group)))
     return answers
 
@@ -53,7 +54,7 @@ def run(engine: AnyEngine, jobs: Sequence[Job], group_size: int | None = None) -
 def run_overlapped(engine: AnyEngine, jobs: Sequence[Job]) -> Answers:
     """As :func:`run`, with each step in a thread of its own, as in a worker."""
     with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(1) as decoding:
-        chunks = groups(jobs, engine.spec.group_size)
+        chunks = groups(jobs, engine.group_size)
         prepared = [preparing.submit(engine.prepare, group) for group in chunks]
         decoded = []
         for each in prepared:
@@ -81,5 +82,10 @@ def all_done(answers: Sequence[T | JobError]) -> list[T]:
 
 def token_count(tokenizer: Any, texts: Sequence[str]) -> int:
     """How many tokens the texts have together, truncated as for the model."""
+    return sum(token_counts(tokenizer, texts))
+
+
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """How many tokens each text has, truncated as for the model."""
     encoded = tokenizer(list(texts), truncation=True)
-    return sum(len(ids) for ids in encoded["input_ids"])
+    return [len(ids) for ids in encoded["input_ids"]]

@@ -43,7 +43,7 @@ def draw(report: Report, path: Path) -> None:
 
     panels: list[Callable[[Axes], None]] = [
         *(_bars(each) for each in report.measures if each.peer),
-        *(_curve(each) for each in report.curves),
+        *(_curve(each) for each in report.curves if each.points),
     ]
     if not panels:
         return

@@ -115,7 +115,7 @@ def _engine_seconds(engine: AnyEngine, jobs: Sequence[Job], failures: Sequence[s
 
 
 def _groups(engine: AnyEngine, jobs: Sequence[Job]) -> list[Sequence[Job]]:
-    return list(models.groups(jobs, engine.spec.group_size))
+    return list(models.groups(jobs, engine.group_size))
 
 
 def _failed(engine: AnyEngine, group: Sequence[Job]) -> list[str]:

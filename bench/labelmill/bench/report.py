@@ -112,9 +112,11 @@ class Report:
         }
 
     def write(self, path: Path) -> None:
-        """As a JSON file."""
+        """As a JSON file; who ends this process meanwhile leaves the file that was there."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
+        new.replace(path)
 
 
 def as_cells(measures: Sequence[Measure]) -> list[list[str]]:

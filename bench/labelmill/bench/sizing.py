@@ -88,7 +88,7 @@ def measure(
             f"{name} has an engine of its own, which no pipeline can be held against"
         )
     engine = load_engine(spec, WorkerSettings(image_root=data.root))
-    configured = min(spec.group_size, len(data.jobs))
+    configured = min(engine.group_size, len(data.jobs))
     tried = {configured, *(size for size in _GROUP_SIZES if size <= len(data.jobs))}
     sizes = sorted(tried)
     peers = _peers(spec, data)

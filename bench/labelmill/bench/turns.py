@@ -31,5 +31,10 @@ def take_turns(sides: Mapping[str, Callable[[], T]], repeats: int) -> Iterator[d
     Every second repeat goes backwards, so that none is always the first on a rested machine.
     """
     for repeat in range(repeats):
-        order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
-        yield {name: sides[name]() for name in order}
+        yield take_turn(sides, repeat)
+
+
+def take_turn(sides: Mapping[str, Callable[[], T]], repeat: int) -> dict[str, T]:
+    """Run all sides once: the repeat of that number."""
+    order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
+    return {name: sides[name]() for name in order}

@@ -1,4 +1,4 @@
-"""Utilisation: how busy a GPU is while something else is measured."""
+"""Utilisation: how busy a GPU is while something else is measured, and what energy it takes."""
 
 from __future__ import annotations
 
@@ -55,4 +55,22 @@ def _now() -> float | None:
         answer = subprocess.run(question, capture_output=True, text=True, timeout=5, check=True)
         return float(answer.stdout.splitlines()[0])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def joules(device: str) -> float | None:
+    """The energy that a GPU has taken since its driver was loaded; None where nothing tells it."""
+    if not torch.cuda.is_available():
+        return None
+    try:
+        import pynvml  # NVIDIA's, which torch takes too, where it is installed
+    except ModuleNotFoundError:
+        return None
+    # Not by number: torch counts those alone that this process may see.
+    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+    except pynvml.NVMLError:
         return None

@@ -109,7 +109,9 @@ def test_the_light_one_is_small_and_measures_nothing(wheels: Built) -> None:
 
 
 def test_nothing_is_imported_by_a_name_that_a_user_may_have(each: Distribution) -> None:
-    known = {*sys.stdlib_module_names, *packages_distributions(), "ray"} - FORMER | {"labelmill"}
+    known = {*sys.stdlib_module_names, *packages_distributions(), "ray", "pynvml"} - FORMER | {
+        "labelmill"
+    }
     strangers = {
         (name, word)
         for name, module in sources(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -23,6 +23,7 @@ class OurSide(Side):
     Parameters:
         model: the table of the one model that is served.
         image_root: the folder under which images lie.
+        settings: further ones of the worker.
     """
 
     queue = "tickets"
@@ -33,11 +34,13 @@ class OurSide(Side):
         database_url: str,
         model: ModelTable,
         image_root: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = {
             "LABELMILL_BROKER_URL": broker_url,
             "LABELMILL_DATABASE_URL": database_url,
             **({"LABELMILL_IMAGE_ROOT": str(image_root)} if image_root else {}),
+            **(settings or {}),
         }
         self._model = model
         self._client = Client(broker_url, database_url)

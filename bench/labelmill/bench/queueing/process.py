@@ -25,6 +25,7 @@ class WorkerProcess:
         arguments: the module and its arguments.
         folder: where it runs and writes its log.
         settings: environment variables; those that this process has for Labelmill are hidden.
+            Where it finds its modules, the worker does too.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path, settings: Mapping[str, str]) -> None:
@@ -33,6 +34,8 @@ class WorkerProcess:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("LABELMILL_")
         }
+        if path := inherited.get("PYTHONPATH"):
+            inherited["PYTHONPATH"] = _absolute(path)
         self._environment = {**inherited, **settings}
         self._log = folder / "worker.log"
 
@@ -81,3 +84,8 @@ class WorkerProcess:
             # With the children of its pool: they are in its session.
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def _absolute(path: str) -> str:
+    """A search path that leads to the same folders from any other."""
+    return os.pathsep.join(str(Path(folder).absolute()) for folder in path.split(os.pathsep))
