@@ -69,11 +69,11 @@ TREE = {
     "How to": [
         *(f"how-to/{name}" for name in ("enqueue", "fastapi", "django", "flask", "celery", "test")),
         *(f"how-to/{name}" for name in ("bulk", "results", "gateway", "page", "webhooks")),
-        *(f"how-to/{name}" for name in ("engine", "scale", "deploy", "benchmark")),
+        *(f"how-to/{name}" for name in ("engine", "scale", "gpu", "deploy", "benchmark")),
     ],
     "Why": [
         *(f"explanation/{name}" for name in ("architecture", "job", "promise", "faults")),
-        *(f"explanation/{name}" for name in ("fetching", "images", "speed")),
+        *(f"explanation/{name}" for name in ("fetching", "images", "device", "speed")),
         "decisions/index",
     ],
     "Reference": [

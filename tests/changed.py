@@ -41,6 +41,7 @@ STARTS: dict[str, list[str]] = {
     "tests.unit.cli.test_main": ["labelmill.cli"],
     "tests.unit.client.test_light": ["labelmill.client"],
     "tests.integration.local.test_servers": ["labelmill.local"],
+    "tests.integration.local.test_supervisor": [],  # tests.support.worker says it
     "tests.unit.test_blocks": ["labelmill.cli"],
     "tests.unit.test_docs": [],  # make
     "tests.unit.test_house": ["labelmill"],
@@ -64,6 +65,7 @@ STARTS: dict[str, list[str]] = {
     "tests.acceptance.test_cli": ["labelmill.cli", "labelmill.gateway", "labelmill.worker"],
     "tests.acceptance.test_demo": ["labelmill.cli", "labelmill.demo", *_ENGINES],
     "tests.acceptance.test_export": ["labelmill.cli.results", "labelmill.cli.evaluate"],
+    "tests.acceptance.test_kit": ["labelmill.bench", *_ENGINES],
     "tests.acceptance.test_submit": ["labelmill.cli.submit"],
 }
 
@@ -79,6 +81,11 @@ READS: dict[str, list[str]] = {
     "docs/index.md": ["tests.unit.test_docs", "tests.acceptance.how_to"],
     "docs/": ["tests.unit.test_docs", "tests.acceptance.installation"],
     "README.md": ["tests.unit.test_docs", "tests.acceptance"],
+    "bench/kit/": [
+        "tests.unit.test_docs",
+        "tests.unit.bench.test_kit",
+        "tests.acceptance.test_kit",
+    ],
     "deploy/": ["tests.unit.deploy", "tests.unit.test_docs"],
     "docker-compose.yml": ["tests.unit.deploy"],
     "Dockerfile": ["tests.unit.deploy"],
