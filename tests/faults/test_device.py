@@ -50,6 +50,27 @@ def test_a_crash_of_the_device_counts_as_an_attempt_and_each_job_comes_back_alon
     assert (row.label, row.status) == ("innocent", "succeeded")
 
 
+def test_nobody_waits_for_the_commit_of_a_worker_whose_device_is_lost(
+    workers: Workers, tmp_path: Path
+) -> None:
+    workers.configure(SCRIPTED_MODELS + "group_size = 1\n", shutdown_grace="3000")
+    go = tmp_path / "go"
+    with workers.client() as client:
+        texts = [f"hold {go}", f"fail-once wait {tmp_path / 'failed'} {LOST}"]
+        ids = [client.submit_text("scripted", text) for text in texts]
+        # What fails in the first step goes to the commit stage at once, and fills its queue.
+        bad = [client.submit_text("scripted", "raise-in-prepare") for _ in range(30)]
+        first = workers.start()
+        go.touch()
+        assert first.process.wait(120) == exit_codes.DEVICE_LOST
+        workers.start()
+        rows = [client.wait(job_id) for job_id in ids]
+        failed = {client.wait(job_id).error_code for job_id in bad}
+    assert "the database did not answer" not in first.text()
+    assert [(row.label, row.attempt) for row in rows] == [(text, 1) for text in texts]
+    assert failed == {"model_failed"}
+
+
 @pytest.mark.parametrize(
     "message",
     [
