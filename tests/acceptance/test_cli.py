@@ -66,7 +66,7 @@ def up(terminal: Terminal, inherited: signal.Handlers) -> Iterator[subprocess.Po
     """``labelmill up``, once it is up.
 
     Parameters:
-        inherited: what becomes of SIGINT and SIGHUP: SIG_DFL in a terminal, SIG_IGN for what is
+        inherited: what becomes of SIGINT, SIGQUIT and SIGHUP: SIG_DFL in a terminal, SIG_IGN for what is
             started as ``nohup labelmill up &``.
     """
     (terminal.folder / "models.toml").write_text(SCRIPTED_MODELS)

@@ -371,14 +371,16 @@ def test_a_card_that_is_lost_again_is_left_out(
 
 def test_it_ends_with_its_terminal(workers: Workers) -> None:
     ours, theirs = os.openpty()
-    with subprocess.Popen(
-        ["setsid", "--ctty", sys.executable, "-m", "labelmill", "worker", "--devices", "cpu"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=workers.folder,
-        env=workers.environment(),
-    ) as process:
+    with inheriting(signal.SIG_DFL):
+        started = subprocess.Popen(
+            ["setsid", "--ctty", sys.executable, "-m", "labelmill", "worker", "--devices", "cpu"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=workers.folder,
+            env=workers.environment(),
+        )
+    with started as process:
         os.close(theirs)
         said = b""
         while b"ready." not in said:
