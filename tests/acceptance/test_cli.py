@@ -66,8 +66,8 @@ def up(terminal: Terminal, inherited: signal.Handlers) -> Iterator[subprocess.Po
     """``labelmill up``, once it is up.
 
     Parameters:
-        inherited: what becomes of SIGINT, SIGQUIT and SIGHUP: SIG_DFL in a terminal, SIG_IGN for what is
-            started as ``nohup labelmill up &``.
+        inherited: what becomes of SIGINT, SIGQUIT and SIGHUP: SIG_DFL in a terminal, SIG_IGN for
+            what is started as ``nohup labelmill up &``.
     """
     (terminal.folder / "models.toml").write_text(SCRIPTED_MODELS)
     with (terminal.folder / "up.log").open("wb") as log, inheriting(inherited):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import inspect
 import logging
 import random
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -207,6 +211,28 @@ def test_half_precision_loses_no_more_than_the_pipeline_loses_in_it(
     # Both are sums of many roundings, and equal ones differ by a few parts of a hundred: measured
     # were 0.87 to 1.04.
     assert root_mean_square(ours - exact) <= 1.1 * root_mean_square(theirs - exact)
+
+
+def test_the_copy_in_single_precision_is_gone_when_the_model_is_loaded(
+    tmp_path: Path, on_cuda: UseDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_text_checkpoint(tmp_path, "bert")
+    copies: list[weakref.ref[Any]] = []
+
+    def noted(model: Any) -> Any:
+        copied = copy.deepcopy(model)
+        copies.append(weakref.ref(copied))
+        return copied
+
+    monkeypatch.setattr("labelmill.engines.arrange.copy", SimpleNamespace(deepcopy=noted))
+    on_cuda()
+    gc.disable()  # nothing but its last reference may have kept it
+    try:
+        engine = text_engine(folder)
+        assert [each() for each in copies] == [None]
+    finally:
+        gc.enable()
+    assert engine.layout is Layout.PACKED
 
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])

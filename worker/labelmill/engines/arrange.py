@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from labelmill.core.errors import ModelLoadError
-from labelmill.engines.faults import Fault, fault_of
+from labelmill.engines.faults import fault_of
 from labelmill.engines.memory import within_memory
 from labelmill.engines.packed import PackedModel, Pooling, Refusal, pack_model
 from labelmill.engines.packing import Layout
@@ -107,7 +107,7 @@ class Candidate:
         try:
             logits = run([self.probes[place] for place in chosen]).float()
         except Exception as error:
-            if fault_of(error) in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+            if fault_of(error).ends_worker:
                 raise
             first_line = str(error).strip().partition("\n")[0]
             return Refusal(f"{type(error).__name__}: {first_line}")
@@ -178,11 +178,14 @@ def arrange(tried: Sequence[Candidate], max_length: int | None) -> Arrangement:
         try:
             for candidate in tried:
                 packed.append(candidate.packed([packed[0].pooling] if packed else list(Pooling)))
-            return Arrangement(Layout.PACKED, packed[-1], refused)
         except NotImplementedError as error:
             refused[Layout.PACKED] = str(error)
             for each in packed:
                 each.remove()
+        else:
+            for each in packed[:-1]:
+                each.remove()  # with its hooks a copy would stay in memory
+            return Arrangement(Layout.PACKED, packed[-1], refused)
     for layout in (Layout.PADDED, Layout.EQUAL):
         if layout in refused:
             continue
@@ -204,7 +207,7 @@ def _alone(
         try:
             logits.append(run([text]).float())
         except Exception as error:  # some models refuse what is very short
-            if fault_of(error) in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+            if fault_of(error).ends_worker:
                 raise
             failure = type(error).__name__
         else:

@@ -41,6 +41,11 @@ class PackedTexts:
     kernel: Varlen | None
 
     @cached_property
+    def longest(self) -> int:
+        """The greatest of the lengths."""
+        return max(self.lengths)
+
+    @cached_property
     def runs(self) -> list[tuple[int, int, int]]:
         """Start, length and number of neighbours that are of one length."""
         runs, start = [], 0
@@ -186,14 +191,13 @@ def _attend_at_once(
     """All texts in one kernel; shapes as :func:`attend` has them."""
     texts: PackedTexts = running.texts
     narrow = query.shape[2] != key.shape[2]
-    longest = max(texts.lengths)
     reach = -1 if sliding_window is None else sliding_window - 1
     attended = kernel(
         *(each[0].transpose(0, 1) for each in (query, key, value)),
         query_bounds=_one_row_each(texts.bounds) if narrow else texts.bounds,
         key_bounds=texts.bounds,
-        longest_query=1 if narrow else longest,
-        longest_key=longest,
+        longest_query=1 if narrow else texts.longest,
+        longest_key=texts.longest,
         scale=scaling,
         window=(reach, 0 if causal else reach),
     )

@@ -42,7 +42,7 @@ def run_bisecting(
             raise ValueError(f"{len(answers)} answers for {len(inputs)} inputs")
     except Exception as error:
         fault = fault_of(error)
-        if fault in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+        if fault.ends_worker:
             raise
         failure = _failure(error, fault)
     else:

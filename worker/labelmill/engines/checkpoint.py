@@ -31,24 +31,25 @@ def choose_device(spec: ModelSpec) -> torch.device:
         ConfigurationError: the device is not there.
         DeviceLost: ``CUDA_VISIBLE_DEVICES`` names a card, and there is none.
     """
-    named = os.environ.get(_VISIBLE, "-1") not in ("", "-1")
-    if spec.device == "auto" and (torch.cuda.is_available() or not named):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    card = os.environ.get(_VISIBLE, "-1")
+    is_named = card not in ("", "-1")
+    wanted = spec.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() or is_named else "cpu"
     try:
-        if spec.device != "auto":
-            device = torch.device(spec.device)
-            torch.empty(0, device=device)
-            return device
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        if not (named and spec.device.startswith("cuda")):
-            raise ConfigurationError(
-                f"device {spec.device!r} cannot be used here; set device = 'auto' or 'cpu'"
+        if is_named and wanted.startswith("cuda"):
+            # A card that has gone would else be replaced by the CPU, without a word.
+            raise DeviceLost(
+                f"PyTorch finds no card {card!r} ({_VISIBLE}): it is gone, or the driver is too old"
+                " for this PyTorch, or PyTorch was built for the CPU; see docs/how-to/gpu.md"
             ) from error
-    # A card that has gone would else be replaced by the CPU, without a word.
-    raise DeviceLost(
-        f"PyTorch finds no card {os.environ[_VISIBLE]!r} ({_VISIBLE}): it is gone, or the driver "
-        "is too old for this PyTorch, or PyTorch was built for the CPU; see docs/how-to/gpu.md"
-    )
+        raise ConfigurationError(
+            f"device {wanted!r} cannot be used here; set device = 'auto' or 'cpu'"
+        ) from error
+    return device
 
 
 def choose_dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:

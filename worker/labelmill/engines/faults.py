@@ -20,6 +20,11 @@ class Fault(Enum):
     DEVICE_LOST = "the device is gone or ill, by no job's doing"
     JOB = "an input may be at fault: isolate it"
 
+    @property
+    def ends_worker(self) -> bool:
+        """Whether every further call of this process would fail: no job is to be blamed."""
+        return self in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST)
+
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|DefaultCPUAllocator|_STATUS_ALLOC_FAILED|_ALLOCATION_FAILED|CUFFT_ALLOC_FAILED",

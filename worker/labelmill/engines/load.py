@@ -10,7 +10,7 @@ from labelmill.core.errors import ConfigurationError, DeviceLost
 from labelmill.core.settings import EngineSettings
 from labelmill.core.tasks import Task
 from labelmill.engines.base import Engine
-from labelmill.engines.faults import Fault, fault_of
+from labelmill.engines.faults import fault_of
 
 #: An engine whose types of inputs and outputs are its own affair.
 AnyEngine = Engine[Any, Any]
@@ -27,7 +27,7 @@ def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
     try:
         return _load(spec, settings)
     except Exception as error:
-        if fault_of(error) in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+        if fault_of(error).ends_worker:
             raise DeviceLost(
                 f"the device failed while {spec.checkpoint} was loaded ({error}); a new process "
                 "may find it again"

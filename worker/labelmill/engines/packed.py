@@ -123,7 +123,7 @@ class PackedModel:
         self._pack = PackState()
         for module in model.modules():
             module.labelmill_pack = self._pack
-        self._run = self._logits
+        self._compiled: Callable[..., torch.Tensor] | None = None
         self._hooks = [encoder.register_forward_hook(self._one_row_a_text)]
         if pooling is Pooling.FIRST_NARROW:
             self._hooks += _narrow_last_layer(encoder)
@@ -136,11 +136,12 @@ class PackedModel:
 
     def compile(self) -> None:
         """Run through ``torch.compile`` from now on; the first passes take minutes."""
-        self._run = torch.compile(self._logits, dynamic=True)  # one program for packs of all sizes
+        # One program for packs of all sizes.
+        self._compiled = torch.compile(self._logits, dynamic=True)
 
     def uncompile(self) -> None:
         """Run as before :meth:`compile`."""
-        self._run = self._logits
+        self._compiled = None
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[Encoding]) -> torch.Tensor:
@@ -152,7 +153,7 @@ class PackedModel:
         block = Block.of(texts, self._transfer, self._first_position, self._padding)
         given = dict(zip([*self._inputs, "position_ids"], block.inputs, strict=True))
         # A compiler makes a program of its own for one text, which is not worth its minute.
-        run = self._run if len(texts) > 1 else self._logits
+        run = self._compiled if self._compiled and len(texts) > 1 else self._logits
         running.texts = PackedTexts(block.lengths, block.bounds, self._kernel)
         self._pack.begin(block.bounds, block.firsts)
         try:

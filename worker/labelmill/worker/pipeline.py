@@ -212,7 +212,7 @@ class Pipeline:
         except BaseException as error:
             fault = fault_of(error)
             self._death = self._death or fault  # others may follow from the first
-            if fault in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+            if fault.ends_worker:
                 logger.critical("%s; the worker ends: %s", fault.value, _first_line(error))
                 self._on_death(exit_codes.DEVICE_LOST)
                 return

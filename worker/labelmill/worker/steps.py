@@ -15,7 +15,7 @@ from labelmill.core.states import Status
 from labelmill.db.errors import blames_rows
 from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.dedupe import run_distinct
-from labelmill.engines.faults import Fault, fault_of
+from labelmill.engines.faults import fault_of
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.job import InFlightJob, Outcome
 
@@ -94,7 +94,7 @@ def wait(engine: AnyEngine, jobs: Sequence[InFlightJob]) -> None:
     try:
         engine.wait(pending)
     except Exception as error:
-        if fault_of(error) in (Fault.DEVICE_CRASHED, Fault.DEVICE_LOST):
+        if fault_of(error).ends_worker:
             raise
         logger.warning("waiting for the device raised %s", type(error).__name__)
 
