@@ -39,6 +39,8 @@ class Heartbeat(TypedDict):
     waiting_for: str | None
     #: How each of its models is run. Older workers do not tell.
     running: NotRequired[dict[str, RunningModel]]
+    #: The queues that Redis refuses, and why in its words; each is tried again by itself.
+    troubles: NotRequired[dict[str, str]]
 
 
 def heartbeat_key(worker: str) -> str:
@@ -101,6 +103,7 @@ class HeartbeatWriter:
         in_flight: int,
         waiting_for: str | None,
         running: dict[str, RunningModel],
+        troubles: dict[str, str],
     ) -> Heartbeat:
         """A heartbeat with these figures."""
         return Heartbeat(
@@ -115,6 +118,7 @@ class HeartbeatWriter:
             in_flight=in_flight,
             waiting_for=waiting_for,
             running=running,
+            troubles=troubles,
         )
 
     def write(self, beat: Heartbeat) -> None:

@@ -52,6 +52,21 @@ class QueueKeys:
         return f"labelmill:{self.queue}:delayed"
 
     @property
+    def unstarted(self) -> str:
+        """Hash: worker → the group that it was handed and has not said that it has."""
+        return f"labelmill:{self.queue}:unstarted"
+
+    @property
+    def excused(self) -> str:
+        """Hash: delivery number → those of its attempts that ended without having ended a worker."""
+        return f"labelmill:{self.queue}:excused"
+
+    @property
+    def seen(self) -> str:
+        """A key that is there while workers ask for jobs, and gone a while after nobody could."""
+        return f"labelmill:{self.queue}:seen"
+
+    @property
     def deliveries(self) -> str:
         """Counter: the last delivery number given."""
         return f"labelmill:{self.queue}:deliveries"

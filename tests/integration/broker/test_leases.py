@@ -55,7 +55,7 @@ def test_a_taken_job_is_recorded_until_acknowledged(broker: redis.Redis, leases:
     assert broker.hvals(KEYS.messages) == [b"a"]
     assert QueueInspector(broker).depths(["q"])["q"]["leased"] == 1
     assert leases.ack("q", taken.leases) == set()
-    assert broker.keys("labelmill:q:*") == [KEYS.deliveries.encode()]
+    assert set(broker.keys("labelmill:q:*")) == {KEYS.deliveries.encode(), KEYS.seen.encode()}
 
 
 def test_many_leases_are_renewed_and_given_back_in_portions(

@@ -172,6 +172,7 @@ class Pipeline:
             in_flight=self._keeper.count,
             waiting_for="database" if self._commit.waits_for_database else None,
             running={model: engine.running() for model, engine in self._engines.items()},
+            troubles=self._prepare.troubles(),
         )
 
     def active(self) -> list[str]:

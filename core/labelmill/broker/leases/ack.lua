@@ -3,11 +3,11 @@
 -- What is said of the jobs goes onto the stream of announcements, also of those whose lease was
 -- lost: their rows are committed, and a server that lost its data knows no lease any more.
 --
--- KEYS  messages, attempts, deadlines, stream [, dead]
+-- KEYS  messages, attempts, deadlines, excused, stream [, dead]
 -- ARGV  announcement, or nothing; the most entries of the stream; delivery, attempt, …
 -- Returns  the deliveries whose lease was lost, and why the announcement was not made, or nothing
 
-local messages, attempts, deadlines, stream, dead = unpack(KEYS)
+local messages, attempts, deadlines, excused, stream, dead = unpack(KEYS)
 local announcement, bound = ARGV[1], ARGV[2]
 local owned, lost, refusal = {}, {}, ''
 
@@ -44,6 +44,7 @@ if #owned > 0 then
   end
   redis.call('HDEL', messages, unpack(owned))
   redis.call('HDEL', attempts, unpack(owned))
+  redis.call('HDEL', excused, unpack(owned))
   redis.call('ZREM', deadlines, unpack(owned))
 end
 

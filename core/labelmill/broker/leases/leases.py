@@ -3,14 +3,19 @@
 A *delivery* is one message taken from a list; its number never changes. Each time it is handed out
 its *attempt* number grows, and every later call names both: a worker whose lease was claimed by
 another holds an old attempt number and changes nothing. Times are the Redis server's.
+
+An attempt counts against a job from when its worker began with it until it is known that the worker
+has outlived it. A group whose reply was lost is handed out again to the call that is repeated, and
+goes back uncounted if that never comes.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -29,13 +34,23 @@ MAX_LEASES = 1024
 
 
 class Lease(NamedTuple):
-    """One job in this worker's hands until its deadline."""
+    """One job in this worker's hands until its deadline.
+
+    ``attempt`` counts how often it was handed out, and is the fencing token; ``excused`` is how
+    many of those did not end their worker.
+    """
 
     queue: str
     delivery: bytes
     attempt: int
     list_number: int
     message: bytes
+    excused: int = 0
+
+    @property
+    def starts(self) -> int:
+        """How often it was begun by a worker that may have died of it, this time included."""
+        return self.attempt - self.excused
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,12 @@ class Leases:
         self._entries_kept = entries_kept
         self._unannounced = 0
         self._milliseconds = int(duration * 1000)
+        # What one worker calls itself here, and the number of its next take, by queue. A number is
+        # used until its group is known to be here, so that a call can be repeated.
+        self._worker = secrets.token_hex(8)
+        self._calls: dict[str, int] = {}
         self._take = _script(broker, "take")
+        self._start = _script(broker, "start")
         self._renew = _script(broker, "renew")
         self._ack = _script(broker, "ack")
         self._release = _script(broker, "release")
@@ -90,8 +110,20 @@ class Leases:
             claim: whether this worker's hands are empty, so that it may have an expired lease.
 
         Raises:
-            redis.RedisError: Redis does not answer; nothing was taken, or its lease will expire.
+            redis.RedisError: Redis does not answer. What was taken comes with the next call for
+                this queue, or goes back when its lease expires.
         """
+        call = self._calls.setdefault(queue, 1)
+        taken = self._hand_out(queue, limit, call, claim=claim)
+        if not taken.leases:
+            return taken
+        lost: set[bytes] = set()
+        if not self._start(keys=[QueueKeys(queue).unstarted], args=[self._worker, call]):
+            lost = self.renew(queue, taken.leases)
+        self._calls[queue] = call + 1
+        return replace(taken, leases=[each for each in taken.leases if each.delivery not in lost])
+
+    def _hand_out(self, queue: str, limit: int, call: int, *, claim: bool) -> Taken:
         keys = QueueKeys(queue)
         now, expired, due, flat = self._take(
             keys=[
@@ -100,14 +132,17 @@ class Leases:
                 keys.deadlines,
                 keys.delayed,
                 keys.deliveries,
+                keys.unstarted,
+                keys.excused,
+                keys.seen,
                 *keys.lists,
             ],
-            args=[limit, self._milliseconds, int(claim)],
+            args=[limit, self._milliseconds, int(claim), self._worker, call],
         )
         self._set_clock(int(now) / 1000)
         leases = [
-            Lease(queue, flat[i], int(flat[i + 1]), int(flat[i + 2]), flat[i + 3])
-            for i in range(0, len(flat), 4)
+            Lease(queue, delivery, int(attempt), int(number), message, len(excused.split()))
+            for delivery, attempt, number, excused, message in zip(*[iter(flat)] * 5, strict=True)
         ]
         due_in = max(0.0, (int(due) - int(now)) / 1000) if int(due) else None
         return Taken(leases, int(expired), due_in)
@@ -118,7 +153,9 @@ class Leases:
         lost: set[bytes] = set()
         for some in portions(leases):
             arguments = [self._milliseconds, *_tokens(some)]
-            lost.update(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
+            lost.update(
+                self._renew(keys=[keys.attempts, keys.deadlines, keys.excused], args=arguments)
+            )
         return lost
 
     def ack(
@@ -162,7 +199,7 @@ class Leases:
         keys = QueueKeys(lease.queue)
         return bool(
             self._delay(
-                keys=[keys.attempts, keys.deadlines, keys.delayed],
+                keys=[keys.attempts, keys.deadlines, keys.delayed, keys.excused],
                 args=[lease.delivery, lease.attempt, int(eta.timestamp() * 1000)],
             )
         )
@@ -173,7 +210,7 @@ class Leases:
         keys = QueueKeys(queue)
         announcement = encode(announced) if announced and self.announces else b""
         lost, refusal = self._ack(
-            keys=[keys.messages, keys.attempts, keys.deadlines, STREAM, *dead],
+            keys=[keys.messages, keys.attempts, keys.deadlines, keys.excused, STREAM, *dead],
             args=[announcement, self._entries_kept, *_tokens(leases)],
         )
         self._note_refusal(refusal, len(announced))
