@@ -7,9 +7,12 @@
 local ids, bytes = {}, 0
 local messages = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[1] + ARGV[2] - 1)
 for _, message in ipairs(messages) do
-  local head = string.sub(message, -8192)
-  ids[#ids + 1] = string.match(head, '"correlation_id":(".-"),"delivery_mode"')
-    or string.match(head, '"correlation_id":%s*("[^"]*")')
+  -- A plain search first: a pattern is tried at each byte, and takes ten times as long.
+  local _, place = string.find(message, '"correlation_id":', math.max(1, #message - 8192), true)
+  if place then
+    ids[#ids + 1] = string.match(message, '^(".-"),"delivery_mode"', place + 1)
+      or string.match(message, '^%s*("[^"]*")', place + 1)
+  end
   bytes = bytes + #message
 end
 return {#messages, bytes, ids}

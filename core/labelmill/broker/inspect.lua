@@ -39,9 +39,11 @@ end
 
 local leased, given_back = {}, {}
 local function add(ids, message)
-  local head = ending(message)
-  ids[#ids + 1] = string.match(head, '"correlation_id":(".-"),"delivery_mode"')
-    or string.match(head, '"correlation_id":%s*("[^"]*")')
+  local _, place = string.find(message, '"correlation_id":', math.max(1, #message - 8192), true)
+  if place then
+    ids[#ids + 1] = string.match(message, '^(".-"),"delivery_mode"', place + 1)
+      or string.match(message, '^%s*("[^"]*")', place + 1)
+  end
 end
 if with_held then
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

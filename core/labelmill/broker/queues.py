@@ -14,6 +14,9 @@ from dataclasses import dataclass
 PRIORITY_STEPS = (0, 3, 6, 9)
 _PRIORITY_SEPARATOR = "\x06\x16"
 
+#: Set: the lists of dead letters that there are, or were.
+DEAD_LISTS = "labelmill:dead"
+
 
 @dataclass(frozen=True, slots=True)
 class QueueKeys:
@@ -58,7 +61,7 @@ class QueueKeys:
 
     @property
     def excused(self) -> str:
-        """Hash: delivery number → those of its attempts that ended without having ended a worker."""
+        """Hash: delivery number → those of its attempts that a worker has outlived."""
         return f"labelmill:{self.queue}:excused"
 
     @property

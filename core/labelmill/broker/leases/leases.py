@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 import redis
 
 from labelmill.broker.announcements import STREAM, JobFinished, encode
-from labelmill.broker.queues import QueueKeys
+from labelmill.broker.queues import DEAD_LISTS, QueueKeys
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Leases:
         self, queue: str, leases: Sequence[Lease], announced: Sequence[JobFinished] = ()
     ) -> set[bytes]:
         """Like :meth:`ack`, and keep the messages on the list of dead letters."""
-        return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead)
+        return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead, DEAD_LISTS)
 
     def release(self, queue: str, leases: Sequence[Lease]) -> int:
         """Give back jobs of one queue that were not started; returns how many were still ours."""
