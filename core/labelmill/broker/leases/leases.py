@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import redis
 
@@ -80,6 +80,7 @@ class Leases:
         self._entries_kept = entries_kept
         self._unannounced = 0
         self._milliseconds = int(duration * 1000)
+        self._broker = broker
         # What one worker calls itself here, and the number of its next take, by queue. A number is
         # used until its group is known to be here, so that a call can be repeated.
         self._worker = secrets.token_hex(8)
@@ -193,6 +194,18 @@ class Leases:
                 )
             )
         return released
+
+    def leave(self) -> None:
+        """Take back what was noted of the last groups; those not begun go back when they expire.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        for queue, call in self._calls.items():
+            key = QueueKeys(queue).unstarted
+            kept = cast("bytes | None", self._broker.hget(key, self._worker))
+            if kept is not None and kept.startswith(b"%d+" % (call - 1)):
+                self._broker.hdel(key, self._worker)
 
     def delay(self, lease: Lease, eta: datetime) -> bool:
         """Put a job aside until its eta; False where its lease was lost."""

@@ -1,13 +1,17 @@
 -- Note that a worker has the group that it was handed, and begins with it: from now on a lease that
--- expires counts as an attempt.
+-- expires counts as an attempt. The record stays until the worker's next call, which says that this
+-- reply has come.
 --
 -- KEYS  unstarted
 -- ARGV  the worker, the number of its call
--- Returns  1, or 0 where it is not known: it was started before, or its lease has ended
+-- Returns  1, or 0 where it is not known: its lease has ended
 
-local kept = redis.call('HGET', KEYS[1], ARGV[1])
-if kept and string.match(kept, '^%d+') == ARGV[2] then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  return 1
+local worker, call = ARGV[1], ARGV[2]
+local kept = redis.call('HGET', KEYS[1], worker)
+if not kept or string.match(kept, '^%d+') ~= call then
+  return 0
 end
-return 0
+if string.sub(kept, #call + 1, #call + 1) ~= '+' then
+  redis.call('HSET', KEYS[1], worker, call .. '+' .. string.sub(kept, #call + 1))
+end
+return 1

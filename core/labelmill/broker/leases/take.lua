@@ -10,8 +10,9 @@
 --   3. delayed jobs whose eta has come;
 --   4. new jobs, from the lists in their order, oldest first.
 --
--- A group that was handed out is kept in `unstarted` until its worker says that it has it (start.lua).
--- If that lease expires, nobody has begun with its jobs: they go back as if never taken.
+-- A group that is handed out is kept in `unstarted`: "call delivery attempt list …", or "call+ …" once
+-- its worker has said that it has it (start.lua). If its lease expires before, nobody has begun with
+-- its jobs: they go back as if never taken.
 --
 -- KEYS  messages, attempts, deadlines, delayed, deliveries, unstarted, excused, seen, list, list, …
 -- ARGV  n, lease in ms, claim (1 or 0), the worker, the number of its call: the same for a repetition
@@ -87,6 +88,10 @@ local function take_again(kept)
   end
 end
 
+local function is_started(kept)
+  return string.find(kept, '^%d+%+') ~= nil
+end
+
 -- Give back the groups whose lease ended before their worker began with them.
 local function restore_unstarted()
   local records = redis.call('HGETALL', unstarted)
@@ -94,7 +99,7 @@ local function restore_unstarted()
     local group = still_leased(records[i + 1])
     local deadline = group[1] and tonumber(redis.call('ZSCORE', deadlines, group[1][1]) or 0)
     if not deadline or deadline <= now then
-      for j = #group, 1, -1 do
+      for j = is_started(records[i + 1]) and 0 or #group, 1, -1 do
         local delivery, attempt, list = unpack(group[j])
         if attempt == '1' then
           redis.call('RPUSH', KEYS[FIRST_LIST - 1 + list], redis.call('HGET', messages, delivery))
@@ -142,6 +147,8 @@ if kept and string.match(kept, '^%d+') == call then
   if #taken > 0 then
     return reply(0)
   end
+elseif kept and is_started(kept) then
+  redis.call('HDEL', unstarted, worker)
 end
 
 forgive_a_standstill()
