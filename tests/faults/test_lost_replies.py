@@ -1,4 +1,4 @@
-"""Replies of Redis that are lost: nothing that was asked for is done twice, or held against a job."""
+"""Replies of Redis that are lost: nothing is done twice, and nothing is held against a job."""
 
 from __future__ import annotations
 
