@@ -7,19 +7,17 @@ import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import redis
 
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.parts import parts
 from labelmill.broker.queues import PRIORITY_STEPS, QueueKeys
 
 _ASKED = 99  # of the oldest messages of a list, when they were sent
-
-_FIRST_PART = 16  # messages; more while they are small
-_LARGEST_PART = 1000
-_BYTES_A_PART = 1024 * 1024  # of messages that are looked through in one step of the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ class QueueInspector:
         absent = set(ids)
         keys = QueueKeys(queue)
         for name in (*keys.lists, keys.dead):
-            for part in self._parts(name):
+            for part in parts(partial(self._ids_of, name)):
                 absent.difference_update(part)
                 if not absent:
                     return absent
@@ -178,21 +176,10 @@ class QueueInspector:
         snapshot = self.snapshot(queue, held=True)
         return absent - snapshot.leased - snapshot.given_back
 
-    def _parts(self, name: str) -> Iterator[Iterator[str]]:
-        """The ids in a list, some at a time.
-
-        From the end where new ones are pushed: those that are taken at the other end move none,
-        and those that are pushed move what is still to come into the next part.
-        """
-        start, size = 0, _FIRST_PART
-        while True:
-            with broker_errors():
-                count, total, ids = self._ids(keys=[name], args=[start, size])
-            yield _read(ids)
-            if count < size:
-                return
-            start += count
-            size = max(1, min(_LARGEST_PART, 4 * size, _BYTES_A_PART * count // max(total, 1)))
+    def _ids_of(self, name: str, start: int, size: int) -> tuple[int, int, Iterator[str]]:
+        with broker_errors():
+            count, total, ids = self._ids(keys=[name], args=[start, size])
+        return count, total, _read(ids)
 
 
 _COUNTS = len(PRIORITY_STEPS) + 3
