@@ -126,7 +126,7 @@ class Leases:
 
     def _hand_out(self, queue: str, limit: int, call: int, *, claim: bool) -> Taken:
         keys = QueueKeys(queue)
-        now, expired, due, flat = self._take(
+        now, expired, due, flat, forgiven = self._take(
             keys=[
                 keys.messages,
                 keys.attempts,
@@ -141,9 +141,20 @@ class Leases:
             args=[limit, self._milliseconds, int(claim), self._worker, call],
         )
         self._set_clock(int(now) / 1000)
+        excused = {
+            delivery: len(attempts.split())
+            for delivery, attempts in zip(forgiven[::2], forgiven[1::2], strict=True)
+        }
         leases = [
-            Lease(queue, delivery, int(attempt), int(number), message, len(excused.split()))
-            for delivery, attempt, number, excused, message in zip(*[iter(flat)] * 5, strict=True)
+            Lease(
+                queue,
+                flat[i],
+                int(flat[i + 1]),
+                int(flat[i + 2]),
+                flat[i + 3],
+                excused.get(flat[i], 0),
+            )
+            for i in range(0, len(flat), 4)
         ]
         due_in = max(0.0, (int(due) - int(now)) / 1000) if int(due) else None
         return Taken(leases, int(expired), due_in)

@@ -10,14 +10,15 @@
 --   3. delayed jobs whose eta has come;
 --   4. new jobs, from the lists in their order, oldest first.
 --
--- A group that is handed out is kept in `unstarted`: "call delivery attempt list …", or "call+ …" once
--- its worker has said that it has it (start.lua). If its lease expires before, nobody has begun with
--- its jobs: they go back as if never taken.
+-- A group that is handed out is kept in `unstarted`: "call delivery count attempt list …" for so many
+-- deliveries from that one on, or "call+ …" once its worker has said that it has it (start.lua). If its
+-- lease expires before, nobody has begun with its jobs: they go back as if never taken.
 --
 -- KEYS  messages, attempts, deadlines, delayed, deliveries, unstarted, excused, seen, list, list, …
 -- ARGV  n, lease in ms, claim (1 or 0), the worker, the number of its call: the same for a repetition
 -- Returns  server time in ms, expired leases left unclaimed, time in ms of the next deadline or
---          eta (0 for none), {delivery, attempt, number of its list, excused attempts, message, …}
+--          eta (0 for none), {delivery, attempt, number of its list, message, …}, {delivery, its
+--          excused attempts, …}
 
 local messages, attempts, deadlines, delayed, deliveries, unstarted, excused, seen = unpack(KEYS, 1, 8)
 local FIRST_LIST = 9
@@ -26,7 +27,7 @@ local worker, call = ARGV[4], ARGV[5]
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local taken, record = {}, {call}
+local taken, record, forgiven = {}, {call}, {}
 local usual = math.max(lease / 2, 2000)  -- how long `seen` lasts
 
 -- A server at its maxmemory refuses a script whose first write may need memory, and lets one go on
@@ -38,12 +39,18 @@ local function hand_out(delivery, attempt, list, message)
   taken[size + 1] = delivery
   taken[size + 2] = attempt
   taken[size + 3] = list
-  taken[size + 4] = tonumber(attempt) > 1 and redis.call('HGET', excused, delivery) or ''
-  taken[size + 5] = message
-  size = #record
-  record[size + 1] = delivery
-  record[size + 2] = attempt
-  record[size + 3] = list
+  taken[size + 4] = message
+  if attempt > 1 then
+    local attempts_excused = redis.call('HGET', excused, delivery)
+    if attempts_excused then
+      forgiven[#forgiven + 1] = delivery
+      forgiven[#forgiven + 1] = attempts_excused
+    end
+  end
+end
+
+local function keep(delivery, count, attempt, list)
+  record[#record + 1] = table.concat({delivery, count, attempt, list}, ' ')
 end
 
 local function next_due()
@@ -66,15 +73,18 @@ local function reply(expired)
   end
   -- Times go back as strings: Lua would send a number of this size through a 32-bit conversion
   -- on some builds, and never as a fraction.
-  return {string.format('%.0f', now), expired, string.format('%.0f', next_due()), taken}
+  return {string.format('%.0f', now), expired, string.format('%.0f', next_due()), taken, forgiven}
 end
 
 -- The deliveries of a record that are still as it says: delivery, attempt, list, …
 local function still_leased(kept)
   local found = {}
-  for delivery, attempt, list in string.gmatch(kept, ' (%d+) (%d+) (%d+)') do
-    if redis.call('HGET', attempts, delivery) == attempt then
-      found[#found + 1] = {delivery, attempt, list}
+  for first, count, attempt, list in string.gmatch(kept, ' (%d+) (%d+) (%d+) (%d+)') do
+    for i = 0, count - 1 do
+      local delivery = string.format('%.0f', first + i)
+      if redis.call('HGET', attempts, delivery) == attempt then
+        found[#found + 1] = {delivery, attempt, list}
+      end
     end
   end
   return found
@@ -85,6 +95,7 @@ local function take_again(kept)
     local delivery, attempt, list = unpack(each)
     redis.call('ZADD', deadlines, now + lease, delivery)
     hand_out(delivery, tonumber(attempt), tonumber(list), redis.call('HGET', messages, delivery) or '')
+    keep(delivery, 1, attempt, list)
   end
 end
 
@@ -166,6 +177,7 @@ if expired > 0 then
   local attempt = redis.call('HINCRBY', attempts, delivery, 1)
   redis.call('ZADD', deadlines, now + lease, delivery)
   hand_out(delivery, attempt, 1, redis.call('HGET', messages, delivery) or '')
+  keep(delivery, 1, attempt, 1)
   return reply(expired - 1)
 end
 
@@ -174,6 +186,7 @@ for _, delivery in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIM
   redis.call('ZREM', delayed, delivery)
   redis.call('ZADD', deadlines, now + lease, delivery)
   hand_out(delivery, attempt, 1, redis.call('HGET', messages, delivery) or '')
+  keep(delivery, 1, attempt, 1)
   n = n - 1
 end
 
@@ -198,6 +211,7 @@ for key = FIRST_LIST, #KEYS do
     end
     local first = redis.call('INCRBY', deliveries, #popped) - #popped
     last_delivery = first + #popped
+    keep(string.format('%.0f', first + 1), #popped, 1, key - FIRST_LIST + 1)
     local new_messages, new_attempts, new_deadlines = {}, {}, {}
     for i, message in ipairs(popped) do
       local delivery = string.format('%.0f', first + i)
