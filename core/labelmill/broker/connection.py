@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ BROKER_ERRORS = (redis.RedisError, OSError)
 
 _PAUSE_SECONDS = 0.5
 _SENTINEL_PORT = 26379
+# Of answers that quote the command, and so its payload.
+_QUOTES = re.compile("of pipeline caused error|with args beginning with")
 _CLASSES: dict[Any, Any] = {
     None: refusals.Connection,
     redis.SSLConnection: refusals.SSLConnection,
@@ -150,7 +153,9 @@ def reason_of(error: BaseException) -> str:
         return f"Redis says {word}: {said}" if said else f"Redis says {word}"
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return f"Redis does not answer ({type(error).__name__}: {error})".replace("\n", " ")
-    # Others may quote the command.
+    said = str(error)
+    if isinstance(error, redis.ResponseError) and not _QUOTES.search(said):
+        return f"Redis says: {said}"
     return f"Redis does not answer ({type(error).__name__})"
 
 

@@ -36,6 +36,8 @@ _OF_ACCESS = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"})
 _WORD = re.compile(r"([A-Z][A-Z0-9]+)(?: |$)")
 # Inside of a script, by Redis 6; and at the end of a transaction.
 _INNER_WORD = re.compile(r"(?:: -|because of: )([A-Z][A-Z0-9]+) ")
+# Of a command inside of a script, by Redis 7 of several ages.
+_OF_RULES = re.compile("ACL failure in script|The user executing the script can't")
 #: What redis-py takes off the beginning of a message; its newer releases keep it elsewhere.
 _TAKEN_OFF: dict[type[Exception], str] = {
     redis.exceptions.OutOfMemoryError: "OOM",
@@ -82,8 +84,9 @@ def refusal_of(error: BaseException) -> str | None:
     if word is None:
         found = _WORD.match(text)
         word = found[1] if found else "ERR"
-    if word in ("ERR", "EXECABORT") and (inner := _INNER_WORD.search(text)):
-        word = inner[1]
+    if word in ("ERR", "EXECABORT"):
+        inner = _INNER_WORD.search(text)
+        word = inner[1] if inner else "NOPERM" if _OF_RULES.search(text) else word
     if isinstance(error, redis.AuthenticationError):
         return "WRONGPASS" if word == "ERR" else word
     return None if word in _ABOUT_THE_REQUEST else word

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CelerysConsumer
 
 _PAUSE_SECONDS = 1.0
@@ -22,6 +24,10 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]  # Celery has no types
         once = OncePerEpisode(_SAME_EPISODE_SECONDS)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(once)
+        # Told at each lost connection, of a setting that our tasks do not need.
+        warnings.filterwarnings(
+            "ignore", message="\\s*In Celery 5.1", category=CPendingDeprecationWarning
+        )
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """As Celery's, and leave Redis alone for a moment, or the loop would spin."""
