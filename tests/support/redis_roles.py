@@ -41,4 +41,4 @@ def promote(server: RedisServer) -> None:
 
 def replication(broker: redis.Redis) -> dict[str, Any]:
     """What a server says of its role."""
-    return broker.info("replication")  # type: ignore[return-value]
+    return broker.info("replication")

@@ -10,10 +10,14 @@ one of the connection's (:class:`Refusal`); whoever bears a broken connection be
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import redis
 from redis.sentinel import SentinelManagedConnection
+
+REUSED_SECONDS = 30.0
+"""For how long a connection is handed out again."""
 
 #: Words of answers that are about the request, or about what it found.
 _ABOUT_THE_REQUEST = frozenset(
@@ -98,7 +102,21 @@ def is_of_access(error: BaseException | None) -> bool:
 
 
 class _Refusable:
-    """A connection of redis-py that is closed by a refusal."""
+    """A connection of redis-py that is closed by a refusal, and not used for long.
+
+    A server that has become a replica, and is nobody's any more, would answer reads for ever.
+    """
+
+    _connected_at = 0.0
+
+    def connect(self) -> None:
+        """As redis-py's, which connects unless it is; called when a pool hands it out."""
+        if self._sock is not None:  # type: ignore[attr-defined]
+            if time.monotonic() - self._connected_at < REUSED_SECONDS:
+                return
+            self.disconnect()  # type: ignore[attr-defined]
+        super().connect()  # type: ignore[misc]
+        self._connected_at = time.monotonic()
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """As redis-py's.
