@@ -117,10 +117,10 @@ class Workers:
             self.wait_ready(worker)
         return worker
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of ``labelmill`` to its end."""
+    def run(self, *words: str, module: str = "labelmill") -> subprocess.CompletedProcess[str]:
+        """Run a command of ``labelmill``, or another module's, to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "labelmill", *words],
+            [sys.executable, "-m", module, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -109,14 +109,18 @@ def checked_url(url: str) -> str:
 
 
 def plain_url(url: str) -> str:
-    """The URL without its options, for who reads it otherwise than redis-py does.
+    """A URL without options, for who reads one otherwise than redis-py does.
+
+    A socket's path, or the name that Sentinel has for the primary, stands for the host.
 
     Raises:
         ConfigurationError: it is no URL of a Redis.
     """
-    _Address.of(url)
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(query="", fragment=""))
+    address = _Address.of(url)
+    place = address.options.get("path") or address.primary
+    if place:
+        return f"redis://{quote(place, safe='')}/{address.options.get('db', 0)}"
+    return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
 
 
 def require_broker(url: str, on_wait: Callable[[str], None]) -> None:

@@ -108,6 +108,7 @@ class _Refusable:
     """
 
     _connected_at = 0.0
+    _says_its_name = False
 
     def connect(self) -> None:
         """As redis-py's, which connects unless it is; called when a pool hands it out."""
@@ -117,6 +118,12 @@ class _Refusable:
             self.disconnect()  # type: ignore[attr-defined]
         super().connect()  # type: ignore[misc]
         self._connected_at = time.monotonic()
+
+    def send_command(self, *arguments: Any, **options: Any) -> None:
+        """As redis-py's."""
+        # redis-py sends this first, and bears its being refused.
+        self._says_its_name = arguments[:2] == ("CLIENT", "SETINFO")
+        super().send_command(*arguments, **options)  # type: ignore[misc]
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """As redis-py's.
@@ -131,7 +138,7 @@ class _Refusable:
             )
         except redis.ResponseError as error:
             word = refusal_of(error)
-            if word is None:
+            if word is None or self._says_its_name:
                 raise
             self.disconnect()  # type: ignore[attr-defined]
             raise Refusal(word, str(error).removeprefix(f"{word} ")) from error

@@ -23,6 +23,7 @@ class Server:
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
+        self.answer_to_names = b"+OK\r\n"
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/?protocol=2"
@@ -42,7 +43,7 @@ class Server:
         with connection:
             while content := connection.recv(65536):
                 if b"SETINFO" in content:
-                    connection.sendall(b"+OK\r\n")
+                    connection.sendall(self.answer_to_names)
                 else:
                     connection.sendall(self.answers.pop(0) if self.answers else b"+OK\r\n")
 
@@ -69,6 +70,13 @@ def test_who_is_refused_again_is_told_and_connects_anew(server: Server) -> None:
         assert str(refused.value) == "READONLY You can't write against a read only replica."
         broker.execute_command("LPUSH", "list", "job")
         assert server.connections == 3
+
+
+def test_who_may_not_say_its_name_is_served(server: Server) -> None:
+    server.answer_to_names = b"-NOPERM User x has no permissions to run 'client|setinfo'\r\n"
+    with open_broker(server.url) as broker:
+        assert broker.execute_command("LPUSH", "list", "job") == b"OK"
+        assert server.connections == 1
 
 
 def test_a_transaction_is_refused_as_a_whole(server: Server) -> None:
