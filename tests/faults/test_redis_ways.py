@@ -142,6 +142,7 @@ def flows(workers: Workers, urls: dict[str, str], tmp_path: Path) -> None:
     """What each of the users is for."""
     workers.configure(lease_seconds="0.6", max_attempts="1", reconcile_every="0.5")
     workers.broker_url, workers.producers_url = urls["worker"], urls["operator"]
+    (gateways := tmp_path / "gateway").mkdir()
     beat_folder = ("-s", str(tmp_path / "beat"))
     worker = workers.start()
     with (
@@ -149,7 +150,7 @@ def flows(workers: Workers, urls: dict[str, str], tmp_path: Path) -> None:
         workers.broker() as broker,
         serving(
             settings_for(
-                tmp_path,
+                gateways,
                 urls["operator"],
                 workers.database_url,
                 rate_limit="9/second",

@@ -121,9 +121,9 @@ class _Refusable:
 
     def send_command(self, *arguments: Any, **options: Any) -> None:
         """As redis-py's."""
-        # redis-py sends this first, and bears its being refused.
-        self._says_its_name = arguments[:2] == ("CLIENT", "SETINFO")
         super().send_command(*arguments, **options)  # type: ignore[misc]
+        # Sent first by redis-py, which bears its being refused.
+        self._says_its_name = arguments[:2] == ("CLIENT", "SETINFO")
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """As redis-py's.
@@ -131,6 +131,7 @@ class _Refusable:
         Raises:
             Refusal: Redis refuses for a reason of its own.
         """
+        says_its_name, self._says_its_name = self._says_its_name, False
         try:
             # Where Sentinel names the server, redis-py's default is not to.
             return super().read_response(  # type: ignore[misc]
@@ -138,7 +139,7 @@ class _Refusable:
             )
         except redis.ResponseError as error:
             word = refusal_of(error)
-            if word is None or self._says_its_name:
+            if word is None or says_its_name:
                 raise
             self.disconnect()  # type: ignore[attr-defined]
             raise Refusal(word, str(error).removeprefix(f"{word} ")) from error
