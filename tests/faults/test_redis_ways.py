@@ -128,6 +128,7 @@ def test_everybody_does_with_the_rules_of_the_page(
     broker.acl_log_reset()
     try:
         flows(workers, urls, tmp_path)
+        wait_until_nothing_is_left(broker)
         refused = broker.acl_log()
     finally:
         workers.stop()
@@ -147,7 +148,6 @@ def flows(workers: Workers, urls: dict[str, str], tmp_path: Path) -> None:
     worker = workers.start()
     with (
         Client(urls["producer"], workers.database_url) as client,
-        workers.broker() as broker,
         serving(
             settings_for(
                 gateways,
@@ -207,4 +207,3 @@ def flows(workers: Workers, urls: dict[str, str], tmp_path: Path) -> None:
         wait_for(lambda: "looked at" in second.text())
         beat.kill()
         second.terminate()
-        wait_until_nothing_is_left(broker)

@@ -14,13 +14,18 @@ class ConfiguredRedis(RedisServer):
 
     Parameters:
         lines: with ``{directory}`` and ``{port}`` in them.
+        password: None for one of its own.
     """
 
-    def __init__(self, *lines: str, directory: Path | None = None) -> None:
+    def __init__(
+        self, *lines: str, directory: Path | None = None, password: str | None = None
+    ) -> None:
         super().__init__(directory)
         self._lines = lines
+        self._shared_password = password
 
     def _command(self, directory: Path, port: int) -> Sequence[str | Path]:
+        self._password = self._shared_password or self._password
         command = super()._command(directory, port)
         with (directory / "redis.conf").open("a") as config:
             config.writelines(

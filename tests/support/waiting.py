@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 # Until then something is broken, and not slow: the machine may have a lot else to do.
-PATIENCE_S = 30.0
+PATIENCE_S = 150.0
 
 
 def wait_for(condition: Callable[[], T], timeout: float = PATIENCE_S) -> T:

@@ -88,6 +88,7 @@ def connection_pool(
     sentinel_options = {
         "socket_timeout": answer_seconds,
         "socket_connect_timeout": answer_seconds,
+        "retry": Retry(NoBackoff(), 0),  # the next one is asked instead
         **address.sentinel_options,
     }
     managed: Any = SentinelConnectionPool if most is None else _BlockingSentinelPool

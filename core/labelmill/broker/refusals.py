@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 import redis
-from redis.sentinel import SentinelManagedConnection
+from redis.sentinel import MasterNotFoundError, SentinelManagedConnection
 
 REUSED_SECONDS = 30.0
 """For how long a connection is handed out again."""
@@ -116,8 +116,18 @@ class _Refusable:
             if time.monotonic() - self._connected_at < REUSED_SECONDS:
                 return
             self.disconnect()  # type: ignore[attr-defined]
-        super().connect()  # type: ignore[misc]
+        try:
+            super().connect()  # type: ignore[misc]
+        except MasterNotFoundError:
+            # Its text is of all connections that were tried, in full.
+            raise redis.ConnectionError("no Sentinel names a primary") from None
         self._connected_at = time.monotonic()
+
+    def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        """As redis-py's, which would not ask Sentinel again for the primary."""
+        if self._sock is None:  # type: ignore[attr-defined]
+            self.connect()
+        super().send_packed_command(*arguments, **options)  # type: ignore[misc]
 
     def send_command(self, *arguments: Any, **options: Any) -> None:
         """As redis-py's."""
