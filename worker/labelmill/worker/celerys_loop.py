@@ -29,8 +29,13 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]  # Celery has no types
             "ignore", message="\\s*In Celery 5.1", category=CPendingDeprecationWarning
         )
 
-    def on_connection_error_after_connected(self, exc: Exception) -> None:
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
         """As Celery's, and leave Redis alone for a moment, or the loop would spin."""
+        super().on_connection_error_before_connected(exc)
+        time.sleep(_PAUSE_SECONDS)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """The same."""
         super().on_connection_error_after_connected(exc)
         time.sleep(_PAUSE_SECONDS)
 

@@ -12,6 +12,8 @@ if not kept or string.match(kept, '^%d+') ~= call then
   return 0
 end
 if string.sub(kept, #call + 1, #call + 1) ~= '+' then
+  -- At its maxmemory the server wants a first write that frees some: see take.lua.
+  redis.call('HDEL', KEYS[1], worker)
   redis.call('HSET', KEYS[1], worker, call .. '+' .. string.sub(kept, #call + 1))
 end
 return 1
