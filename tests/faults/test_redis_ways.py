@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from labelmill.broker.heartbeat import heartbeat_of
 from labelmill.client import Client, NewJob
 from labelmill.core.job import TASK_NAME
 from labelmill.local.process import free_port
+from tests.faults.test_redis_away import answers_remote_control
 from tests.support.counting import rows_of, wait_until_nothing_is_left
 from tests.support.gateway import serving, settings_for
 from tests.support.redis_servers import ConfiguredRedis, make_authority
@@ -207,3 +209,37 @@ def flows(workers: Workers, urls: dict[str, str], tmp_path: Path) -> None:
         wait_for(lambda: "looked at" in second.text())
         beat.kill()
         second.terminate()
+
+
+def test_a_name_that_does_not_resolve_for_a_while(
+    workers: Workers, redis_url: str, tmp_path: Path
+) -> None:
+    """By a resolver that says so while a file is there; a name is asked for at each connection."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, socket\n"
+        "resolve = socket.getaddrinfo\n"
+        "def getaddrinfo(host, *arguments, **options):\n"
+        "    if host == 'redis.test':\n"
+        f"        if os.path.exists({str(tmp_path / 'gone')!r}):\n"
+        "            raise socket.gaierror(socket.EAI_AGAIN, 'Temporary failure')\n"
+        "        host = '127.0.0.1'\n"
+        "    return resolve(host, *arguments, **options)\n"
+        "socket.getaddrinfo = getaddrinfo\n"
+    )
+    workers.producers_url = redis_url
+    workers.broker_url = redis_url.replace("127.0.0.1", "redis.test")
+    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    worker = workers.start(
+        "env", f"PYTHONPATH={path}", sys.executable, "-m", "labelmill", "worker", "--name", "%n"
+    )
+    with workers.client() as client, workers.broker() as broker:
+        (tmp_path / "gone").touch()
+        broker.client_kill_filter(_type="normal", skipme=True)
+        broker.client_kill_filter(_type="pubsub")
+        wait_for(lambda: "Temporary failure" in worker.text())
+        (tmp_path / "gone").unlink()
+        rows_of(client, [client.submit_text("scripted", "resolved")])
+        wait_for(lambda: answers_remote_control(workers, worker))
+        wait_until_nothing_is_left(broker)
+    assert worker.process.poll() is None
+    assert worker.text().count("Redis does not answer") <= 2
