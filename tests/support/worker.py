@@ -117,6 +117,19 @@ class Workers:
             self.wait_ready(worker)
         return worker
 
+    def run(self, *words: str, module: str = "labelmill") -> subprocess.CompletedProcess[str]:
+        """Run a command of ``labelmill``, or another module's, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=self.environment(),
+            timeout=120,
+            check=False,
+        )
+
     def wait_ready(self, worker: WorkerProcess) -> None:
         """Wait for the worker's heartbeat and for Celery's own word that it is ready."""
         with self.broker() as broker:

@@ -35,6 +35,7 @@ def health(
         alive = [each for each in heartbeats(broker) if each["worker"].endswith(f"@{host}")]
     if not alive:
         raise ServiceUnavailable(f"no fresh heartbeat of {name or f'a worker on {host}'}")
-    # A restart of the worker would not mend the database: it lives.
-    waiting = any(beat.get("waiting_for") == "database" for beat in alive)
-    typer.echo("alive, but waiting for the database" if waiting else "alive")
+    # A restart of the worker would mend neither: it lives.
+    waiting = {beat.get("waiting_for") for beat in alive}
+    what = "the database" if "database" in waiting else "Redis" if "redis" in waiting else None
+    typer.echo(f"alive, but waiting for {what}" if what else "alive")

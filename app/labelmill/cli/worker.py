@@ -106,7 +106,7 @@ def _supervise(devices: str, per_device: int, name: str, log_level: str) -> int:
         )
     settings = WorkerSettings()
     # A Redis that is silent must not keep signals waiting for long.
-    broker = open_broker(settings.broker_url, answer_seconds=_ANSWER_S, tries_again=False)
+    broker = open_broker(settings.broker_url, answer_seconds=_ANSWER_S)
 
     def start(worker: Worker, per_device: int, workers: int) -> subprocess.Popen[bytes]:
         part = parts.environment(worker.device, settings, per_device=per_device, workers=workers)

@@ -46,7 +46,7 @@ class Heartbeat(TypedDict):
     jobs: int
     failed: int
     in_flight: int
-    #: What keeps it waiting: ``database``, or nothing.
+    #: What keeps it waiting: ``database``, ``redis`` (where that can still be written), or nothing.
     waiting_for: str | None
     #: How each of its models is run. Older workers do not tell.
     running: NotRequired[dict[str, RunningModel]]

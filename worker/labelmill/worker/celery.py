@@ -5,13 +5,14 @@ from __future__ import annotations
 from celery import Celery
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import ANSWER_SECONDS
+from labelmill.broker.connection import ANSWER_SECONDS, plain_url
 from labelmill.core.catalog import MAINTENANCE_QUEUE
 from labelmill.core.job import TASK_NAME
 from labelmill.worker import control  # noqa: F401 - registers its commands
 from labelmill.worker.consumer import GroupConsumer
 from labelmill.worker.maintenance import RECONCILE, reconcile
 from labelmill.worker.settings import WorkerSettings
+from labelmill.worker.transport import TRANSPORT
 
 logger = get_logger(__name__)
 
@@ -25,7 +26,7 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
-    app = Celery("labelmill", broker=settings.broker_url, backend=_NO_RESULTS)
+    app = Celery("labelmill", broker=plain_url(settings.broker_url), backend=_NO_RESULTS)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -34,7 +35,12 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_pool="threads",
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
+        # Nothing that Redis says, and no time that it is away, ends the loop.
+        broker_transport=TRANSPORT,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
+        worker_consumer="labelmill.worker.celerys_loop:Consumer",
         beat_schedule={
             RECONCILE: {
                 "task": RECONCILE,
@@ -43,13 +49,8 @@ def make_app(settings: WorkerSettings) -> Celery:
                 "options": {"expires": settings.reconcile_every},
             }
         },
-        # Without timeouts Celery's loop waits for ever on a Redis that has fallen silent; a
-        # connection that is silent is given up after three checks.
-        broker_transport_options={
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": ANSWER_SECONDS,
-            "health_check_interval": int(ANSWER_SECONDS),
-        },
+        # A connection that is silent is given up after three checks.
+        broker_transport_options={"health_check_interval": int(ANSWER_SECONDS)},
     )
     app.steps["worker"].add(GroupConsumer)
     app.task(_misdirected, name=TASK_NAME)

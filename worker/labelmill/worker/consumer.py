@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-import redis
 from celery import bootsteps
 from celery.signals import worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
 
+from labelmill.broker.connection import broker_errors, require_broker
 from labelmill.core.catalog import MAINTENANCE_QUEUE, Catalog
 from labelmill.core.errors import ConfigurationError
 from labelmill.db import schema
@@ -45,20 +45,23 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         """
         settings = WorkerSettings()
         catalog = _served(worker.app, settings)
+        # Before the models, which take a while to load.
+        require_broker(settings.broker_url, lambda why: logger.warning("%s; waiting", why))
         self._database = Database.open(settings.database_url)
         schema.require_current(self._database.engine)
         engines = {}
         for alias, spec in catalog.items():
             logger.info("loading %s: %s", alias, spec.checkpoint)
             engines[alias] = load_engine(spec, settings)
-        self.pipeline = Pipeline(
-            worker.hostname,
-            engines,
-            self._database,
-            settings,
-            is_revoked=celery_state.revoked.__contains__,
-            on_death=_end_worker,
-        )
+        with broker_errors():
+            self.pipeline = Pipeline(
+                worker.hostname,
+                engines,
+                self._database,
+                settings,
+                is_revoked=celery_state.revoked.__contains__,
+                on_death=_end_worker,
+            )
         self._watchdog = Watchdog(self.pipeline, settings)
         worker_shutting_down.connect(self._watchdog.hear)
 
@@ -68,9 +71,6 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         # again and again, while all threads stand still: a seventh of a second every few seconds.
         gc.collect()
         gc.freeze()
-        # A full Redis refuses Celery's own loop, which would end the worker: who but the workers is
-        # to empty it? Remote control comes back when there is room.
-        worker.consumer.connection_errors += (redis.exceptions.OutOfMemoryError,)
         self.pipeline.start()
         self._watchdog.start()
         logger.info("serving %s", ", ".join(self.pipeline.state()["models"]))

@@ -8,13 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-import redis
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import ANSWER_SECONDS, open_broker
+from labelmill.broker.connection import (
+    ANSWER_SECONDS,
+    BROKER_ERRORS,
+    open_broker,
+    reason_of,
+)
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.broker.outage import Outage
 from labelmill.core import exit_codes
 from labelmill.db.database import Database
 from labelmill.engines.faults import Fault, fault_of
@@ -68,6 +73,7 @@ class Pipeline:
         # A call whose reply was lost has to be made again within the leases that it is about.
         answer = min(ANSWER_SECONDS, max(1.0, settings.lease_seconds / 3))
         self._broker = open_broker(settings.broker_url, answer_seconds=answer)
+        self._outage = Outage("jobs in hand are kept until their leases expire; trying again")
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
         self._leases = leases
         self._heartbeat = HeartbeatWriter(
@@ -76,7 +82,9 @@ class Pipeline:
             engines,
             settings.lease_seconds,
         )
-        self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
+        self._keeper = LeaseKeeper(
+            leases, lambda: self._heartbeat.write(self.state()), self._outage
+        )
         self._doorbell = Doorbell(settings.broker_url)
         self._finished: queue.Queue[Batch | None] = queue.Queue(_FINISHED_GROUPS)
         self._ready = BatchQueue({model: engine.group_size for model, engine in engines.items()})
@@ -89,6 +97,7 @@ class Pipeline:
             is_revoked=is_revoked,
             ready=self._ready,
             finished=self._finished,
+            outage=self._outage,
         )
         self._forward = ForwardStage(
             engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
@@ -101,6 +110,7 @@ class Pipeline:
             worker=name,
             finished=self._finished,
             off_device=self._ready.off_device,
+            outage=self._outage,
         )
         self._threads = {
             stage: threading.Thread(target=self._guard, args=(stage, run), name=stage, daemon=True)
@@ -113,12 +123,11 @@ class Pipeline:
         }
 
     def start(self) -> None:
-        """Begin to take jobs.
-
-        Raises:
-            redis.RedisError: Redis does not answer now.
-        """
-        self._heartbeat.write(self.state())
+        """Begin to take jobs."""
+        try:
+            self._heartbeat.write(self.state())
+        except BROKER_ERRORS as error:
+            self._outage.note("heartbeat", error)
         for thread in self._threads.values():
             thread.start()
 
@@ -161,8 +170,8 @@ class Pipeline:
             self._leases.leave()
             self._heartbeat.remove()
             logger.info("gave back %d jobs", released)
-        except (redis.RedisError, OSError) as error:
-            logger.warning("cannot give jobs back: %s; they expire", type(error).__name__)
+        except BROKER_ERRORS as error:
+            logger.warning("cannot give jobs back: %s; their leases expire", reason_of(error))
         self._doorbell.close()
         self._broker.close()
 
@@ -174,7 +183,7 @@ class Pipeline:
             jobs=counters.jobs,
             failed=counters.failed,
             in_flight=self._keeper.count,
-            waiting_for="database" if self._commit.waits_for_database else None,
+            waiting_for=self._waiting_for(),
             running={model: engine.running() for model, engine in self._engines.items()},
             troubles=self._prepare.troubles(),
         )
@@ -187,6 +196,11 @@ class Pipeline:
     def device_seconds(self) -> float:
         """How long the device has been at its group; on CUDA, until its outputs are there."""
         return max(self._forward.running.seconds, self._commit.decoding.seconds)
+
+    def _waiting_for(self) -> str | None:
+        if self._commit.waits_for_database:
+            return "database"
+        return "redis" if self._outage.lasts else None
 
     def _drop_finished(self) -> None:
         """Let nobody wait for a commit stage that has died: its jobs go back, or expire."""
