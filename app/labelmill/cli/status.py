@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from labelmill.broker.connection import open_broker
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeats, serves
 from labelmill.broker.inspect import QueueInspector
 from labelmill.cli import report
 from labelmill.core.catalog import Catalog
@@ -43,7 +43,7 @@ def status(
             for run in database.runs.newest(_SHOWN_RUNS)
             if (progress := database.runs.progress(run.id))
         ]
-    served = {model for beat in beats for model in beat["models"]}
+    served = {model for beat in beats for model in beat["models"] if serves(beat, model)}
     if as_json:
         body = {
             "queues": {
@@ -74,6 +74,12 @@ def status(
     if beats:
         _stdout.print(report.running_table(beats))
     unserved = [name for name, depth in depths.items() if depth["waiting"] and name not in served]
+    for beat in beats:
+        if paused := beat.get("paused"):
+            _stdout.print(
+                f"[yellow]{beat['worker']} has paused[/] {', '.join(paused)}; "
+                "celery -A labelmill.worker control add_consumer MODEL takes from it again"
+            )
     if beats and unserved:
         _stdout.print(f"[yellow]no worker serves[/] {', '.join(unserved)}, where jobs wait")
     if runs:

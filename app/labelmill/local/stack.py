@@ -14,7 +14,7 @@ from typing import Self
 
 import redis
 
-from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.broker.heartbeat import heartbeat_key, heartbeat_of, is_ready
 from labelmill.core.errors import EmbeddedServerError
 from labelmill.db import schema
 from labelmill.local.gateway import answers, port_of
@@ -186,7 +186,8 @@ class Stack:
     def _is_ready(self, name: str, broker: redis.Redis) -> bool:
         if name == "gateway":
             return self._gateway is not None and answers(port_of(self._gateway))
-        return bool(broker.exists(heartbeat_key(name)))
+        beat = heartbeat_of(broker, name)
+        return beat is not None and is_ready(beat)
 
     def _check_children(self) -> None:
         for name, process in self._children.items():

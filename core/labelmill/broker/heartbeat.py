@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import NotRequired
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypeAlias
 
 import redis
 from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
@@ -14,12 +17,21 @@ from typing_extensions import TypedDict  # comes with pydantic, which wants it b
 from labelmill.broker.connection import broker_errors
 from labelmill.core.running import RunningModel
 
+State: TypeAlias = Literal["loading", "ready", "stopping"]
+
 _PREFIX = "labelmill:worker:"
 
 # A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
 _WRITE = """
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
+
+# Only in place of what the caller has seen.
+_CLAIM = f"""
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
+{_WRITE}
+return 1
 """
 
 
@@ -39,11 +51,28 @@ class Heartbeat(TypedDict):
     waiting_for: str | None
     #: How each of its models is run. Older workers do not tell.
     running: NotRequired[dict[str, RunningModel]]
+    #: ``loading`` its models, ``ready`` to take jobs, or ``stopping``. Older workers do not tell:
+    #: they have a heartbeat from when they are ready.
+    state: NotRequired[State]
+    #: The models whose queues it does not take from now, by a control command.
+    paused: NotRequired[list[str]]
+    #: Where its ``pid`` means something: a boot of a machine, and there a namespace.
+    pid_space: NotRequired[str]
 
 
 def heartbeat_key(worker: str) -> str:
     """The key under which a worker says that it lives."""
     return f"{_PREFIX}{worker}"
+
+
+def is_ready(beat: Heartbeat) -> bool:
+    """Whether the worker takes jobs."""
+    return beat.get("state", "ready") == "ready"
+
+
+def serves(beat: Heartbeat, model: str) -> bool:
+    """Whether the worker takes this model's jobs."""
+    return is_ready(beat) and model in beat["models"] and model not in beat.get("paused", [])
 
 
 def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
@@ -74,21 +103,23 @@ class HeartbeatWriter:
 
     Parameters:
         name: the worker's name.
-        models: the queues that it serves.
         lifetime: in seconds.
+
+    Attributes:
+        models: the queues that it serves.
     """
 
     def __init__(
         self,
         broker: redis.Redis,
         name: str,
-        models: Iterable[str],
         lifetime: float,
     ) -> None:
         self._broker = broker
         self._write = broker.register_script(_WRITE)
+        self._claim = broker.register_script(_CLAIM)
         self._name = name
-        self._models = list(models)
+        self.models: list[str] = []
         self._lifetime_ms = int(lifetime * 1000)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -101,12 +132,14 @@ class HeartbeatWriter:
         in_flight: int,
         waiting_for: str | None,
         running: dict[str, RunningModel],
+        state: State = "ready",
+        paused: Iterable[str] = (),
     ) -> Heartbeat:
         """A heartbeat with these figures."""
         return Heartbeat(
             worker=self._name,
             pid=os.getpid(),
-            models=self._models,
+            models=list(self.models),
             devices=sorted({model["device"] for model in running.values()}),
             started_at=self._started_at,
             groups=groups,
@@ -115,7 +148,44 @@ class HeartbeatWriter:
             in_flight=in_flight,
             waiting_for=waiting_for,
             running=running,
+            state=state,
+            paused=sorted(paused),
+            pid_space=pid_space(),
         )
+
+    def loading(self) -> Heartbeat:
+        """The heartbeat of a worker that loads its models."""
+        return self.describe(
+            groups=0, jobs=0, failed=0, in_flight=0, waiting_for=None, running={}, state="loading"
+        )
+
+    def found(self) -> bytes | None:
+        """The heartbeat that is there under this name, as it was written; None for none.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        found: Any = self._broker.get(heartbeat_key(self._name))
+        return None if found is None else bytes(found)
+
+    def milliseconds_left(self) -> int:
+        """How long the heartbeat under this name has left; less than 0 for none.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        left: Any = self._broker.pttl(heartbeat_key(self._name))
+        return int(left)
+
+    def claim(self, found: bytes | None) -> bool:
+        """Write that it loads, in place of the heartbeat that was found; whether that was there.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        beat = json.dumps(self.loading())
+        args: list[str | int | bytes] = [beat, self._lifetime_ms, found or b""]
+        return bool(self._claim(keys=[heartbeat_key(self._name)], args=args))
 
     def write(self, beat: Heartbeat) -> None:
         """Write it.
@@ -132,3 +202,13 @@ class HeartbeatWriter:
             redis.RedisError: Redis does not answer.
         """
         self._broker.delete(heartbeat_key(self._name))
+
+
+@cache
+def pid_space() -> str:
+    """Where this process's id means something: in another place it may be any other process's."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # no Linux
+        return socket.gethostname()

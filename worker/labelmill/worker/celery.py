@@ -10,12 +10,15 @@ from labelmill.core.catalog import MAINTENANCE_QUEUE
 from labelmill.core.job import TASK_NAME
 from labelmill.worker import control  # noqa: F401 - registers its commands
 from labelmill.worker.consumer import GroupConsumer
+from labelmill.worker.environment import forget_others
 from labelmill.worker.maintenance import RECONCILE, reconcile
+from labelmill.worker.queues import GuardedAMQP
 from labelmill.worker.settings import WorkerSettings
 
 logger = get_logger(__name__)
 
 _NO_RESULTS = "labelmill.worker.no_results:NoResults"
+_APP_LOADER = "celery.loaders.app:AppLoader"
 
 
 def make_app(settings: WorkerSettings) -> Celery:
@@ -25,7 +28,14 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
-    app = Celery("labelmill", broker=settings.broker_url, backend=_NO_RESULTS)
+    app = Celery(
+        "labelmill",
+        broker=settings.broker_url,
+        backend=_NO_RESULTS,
+        amqp=GuardedAMQP,
+        loader=_APP_LOADER,
+        fixups=[],  # those of Django, which is another app's
+    )
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -49,6 +59,11 @@ def make_app(settings: WorkerSettings) -> Celery:
             "socket_timeout": ANSWER_SECONDS,
             "socket_connect_timeout": ANSWER_SECONDS,
             "health_check_interval": int(ANSWER_SECONDS),
+            # Other Celery apps may share this Redis, each with its own idea of when a message that
+            # nobody has acknowledged is sent again.
+            "unacked_key": "labelmill:unacked",
+            "unacked_index_key": "labelmill:unacked_index",
+            "unacked_mutex_key": "labelmill:unacked_mutex",
         },
     )
     app.steps["worker"].add(GroupConsumer)
@@ -61,5 +76,8 @@ def _misdirected(*_: object, **__: object) -> None:
     # Without a task of this name Celery would log the message, payload and all.
     logger.error("a job was sent to the queue %r; send it to a model's queue", MAINTENANCE_QUEUE)
 
+
+#: What of the environment was another Celery app's, and is not read.
+FORGOTTEN = forget_others()
 
 app = make_app(WorkerSettings())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 
 import redis
@@ -38,7 +38,8 @@ class Pipeline:
     """Takes, runs and commits groups of jobs in threads of its own.
 
     Parameters:
-        name: the worker's name, for rows and heartbeats.
+        name: the worker's name, for rows.
+        heartbeat: the worker's, under the same name.
         engines: the loaded models, by queue.
         database: where the rows go.
         is_revoked: whether a job's id was revoked.
@@ -52,6 +53,7 @@ class Pipeline:
     def __init__(
         self,
         name: str,
+        heartbeat: HeartbeatWriter,
         engines: Mapping[str, AnyEngine],
         database: Database,
         settings: WorkerSettings,
@@ -67,12 +69,8 @@ class Pipeline:
         self._deadline: float | None = None  # of the stages, once they are winding down
         self._broker = open_broker(settings.broker_url)
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
-        self._heartbeat = HeartbeatWriter(
-            self._broker,
-            name,
-            engines,
-            settings.lease_seconds,
-        )
+        self._heartbeat = heartbeat
+        self._paused: set[str] = set()
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)
         self._finished: queue.Queue[Batch | None] = queue.Queue(_FINISHED_GROUPS)
@@ -86,6 +84,7 @@ class Pipeline:
             is_revoked=is_revoked,
             ready=self._ready,
             finished=self._finished,
+            paused=self._paused,
         )
         self._forward = ForwardStage(
             engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
@@ -162,6 +161,29 @@ class Pipeline:
         self._doorbell.close()
         self._broker.close()
 
+    @property
+    def models(self) -> list[str]:
+        """The models that it has loaded, which are their queues."""
+        return list(self._engines)
+
+    @property
+    def paused(self) -> Set[str]:
+        """Those that nothing is taken for."""
+        return frozenset(self._paused)
+
+    def pause(self, model: str) -> None:
+        """Take nothing more from this model's queue; what is in hand is finished."""
+        self._paused.add(model)
+        logger.warning("%s is paused: nothing more is taken from its queue", model)
+
+    def resume(self, model: str) -> bool:
+        """Take from this model's queue again, within a second; whether it was paused."""
+        if model not in self._paused:
+            return False
+        self._paused.discard(model)
+        logger.info("%s is taken from again", model)
+        return True
+
     def state(self) -> Heartbeat:
         """What the worker is at, for its heartbeat and for ``celery inspect stats``."""
         counters = self._commit.counters
@@ -171,12 +193,18 @@ class Pipeline:
             failed=counters.failed,
             in_flight=self._keeper.count,
             waiting_for="database" if self._commit.waits_for_database else None,
+            state="ready" if self._deadline is None else "stopping",
+            paused=self.paused,
             running={model: engine.running() for model, engine in self._engines.items()},
         )
 
-    def active(self) -> list[str]:
-        """The ids of the jobs that are on the device now."""
-        return [job.id for job in self._ready.on_device()]
+    def active(self) -> list[tuple[str, str]]:
+        """The jobs that are on the device now: their ids and models."""
+        return [(job.id, job.lease.queue) for job in self._ready.on_device()]
+
+    def prepared(self) -> list[tuple[str, str]]:
+        """The jobs that wait for the device: their ids and models."""
+        return [(job.id, job.lease.queue) for job in self._ready.left()]
 
     @property
     def device_seconds(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 
 import redis
@@ -38,6 +38,7 @@ class PrepareStage:
         is_revoked: whether a job's id was revoked.
         ready: where prepared jobs go.
         finished: where jobs go that end here, with the error that ends them.
+        paused: the models for which nothing is taken now; others change it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PrepareStage:
         is_revoked: Callable[[str], bool],
         ready: BatchQueue,
         finished: queue.Queue[Batch | None],
+        paused: Set[str] = frozenset(),
     ) -> None:
         self._engines = engines
         self._leases = leases
@@ -60,6 +62,7 @@ class PrepareStage:
         self._is_revoked = is_revoked
         self._ready = ready
         self._finished = finished
+        self._paused = paused
         self._order = list(engines)
         self._background = BackgroundWork(on_done=doorbell.ring)
         self._stopping = threading.Event()
@@ -87,6 +90,8 @@ class PrepareStage:
         for name in self._order:
             if self._stopping.is_set():
                 return
+            if name in self._paused:
+                continue
             room = self._room(name)
             if not room:
                 full.append(name)
