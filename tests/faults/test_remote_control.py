@@ -14,6 +14,7 @@ from typing import Any
 import celery
 import pytest
 from celery.worker.control import Panel
+from kombu import pools
 
 from labelmill.broker.heartbeat import heartbeat_of, heartbeats, serves
 from labelmill.client import Client
@@ -38,7 +39,7 @@ class Controlled:
 
     @property
     def app(self) -> celery.Celery:
-        """A new one, with connections that nobody has cut yet."""
+        """A new one, which opens connections of its own after ``pools.reset``."""
         return celery.Celery("shop", broker=self.workers.broker_url, set_as_current=False)
 
     def ask(self, command: str, **arguments: Any) -> Any:
@@ -186,6 +187,7 @@ def test_a_paused_queue_keeps_its_jobs_until_it_is_taken_from_again(
     connected = controlled.worker.text().count("Connected to")
     for kind in ("normal", "pubsub"):
         controlled.broker.client_kill_filter(_type=kind, skipme=True)
+    pools.reset()  # those of this process
     wait_for(lambda: controlled.worker.text().count("Connected to") > connected)
     sent = [controlled.send(f"waits {number}") for number in range(5)]
     renewed = wait_for(lambda: beat_with(controlled, ["scripted"]))
