@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery import Celery
+from celery.signals import after_setup_logger
 from celery.utils.log import get_logger
 
 from labelmill.broker.connection import ANSWER_SECONDS
@@ -45,6 +46,8 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
+        # What has to be done every minute need not be remembered over a restart, in a file.
+        beat_scheduler="celery.beat:Scheduler",
         beat_schedule={
             RECONCILE: {
                 "task": RECONCILE,
@@ -77,7 +80,15 @@ def _misdirected(*_: object, **__: object) -> None:
     logger.error("a job was sent to the queue %r; send it to a model's queue", MAINTENANCE_QUEUE)
 
 
-#: What of the environment was another Celery app's, and is not read.
-FORGOTTEN = forget_others()
+_forgotten = forget_others()
 
 app = make_app(WorkerSettings())
+
+
+@after_setup_logger.connect  # type: ignore[untyped-decorator]
+def _tell_forgotten(**_: object) -> None:
+    if _forgotten:
+        logger.warning(
+            "not read: %s; LABELMILL_BROKER_URL says where the worker connects",
+            ", ".join(_forgotten),
+        )

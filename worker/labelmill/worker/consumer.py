@@ -29,7 +29,7 @@ from labelmill.worker.watchdog import Watchdog
 
 logger = get_logger(__name__)
 
-_TAKE_OVER_SECONDS = 10
+_TAKE_OVER_SECONDS = 5
 _ANSWER_SECONDS = 1.0
 
 # The pools that have neither processes, which would be forked with models, threads and a device,
