@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from enum import StrEnum
 from itertools import count
 from typing import Annotated
 
@@ -25,6 +26,18 @@ from labelmill.local.process import spawn
 from labelmill.local.supervisor import Supervisor, Worker
 
 _DEFAULT_NAME = "labelmill@%h"
+
+
+class LogLevel(StrEnum):
+    """How much a worker logs."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
 _ANSWER_S = 1.0
 
 
@@ -57,7 +70,9 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        LogLevel, typer.Option(help="How much to log.", case_sensitive=False)
+    ] = LogLevel.INFO,
 ) -> None:
     """Run a worker: take groups of jobs, run the models, write the rows.
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from socket import AF_INET, AF_INET6, SO_ACCEPTCONN, SOL_SOCKET, socket
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import (
+    AF_INET,
+    AF_INET6,
+    SO_ACCEPTCONN,
+    SO_REUSEADDR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    getaddrinfo,
+    socket,
+)
 
 import uvicorn
 
@@ -53,6 +65,15 @@ class GatewayServer(uvicorn.Server):
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Hear SIGTERM, and SIGINT unless this process was started to ignore it."""
+        is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with super().capture_signals():
+            if is_deaf:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            yield
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Let those go who wait for results, then wait until the others have their answers."""
         self._app.state.services.watcher.let_go()
@@ -76,6 +97,20 @@ def inherited(fd: int) -> socket:
     return listening
 
 
+def _check_free(host: str, port: int) -> None:
+    """Find out whether the address can be listened on, which uvicorn would tell among other lines."""
+    try:
+        [(family, _, _, _, address), *_] = getaddrinfo(host, port, type=SOCK_STREAM)
+        with socket(family, SOCK_STREAM) as candidate:
+            candidate.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            candidate.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the gateway cannot listen on {host}, port {port} ({error.strerror}); choose another:"
+            " --host, --port"
+        ) from None
+
+
 def run(host: str, port: int, fd: int | None = None) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -90,6 +125,7 @@ def run(host: str, port: int, fd: int | None = None) -> None:
     # The server would tell of it by a traceback.
     Catalog.load(settings.models_file)
     if fd is None:
+        _check_free(host, port)
         GatewayServer(settings, host, port).run()
     else:
         with inherited(fd) as listening:

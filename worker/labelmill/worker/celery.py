@@ -8,10 +8,11 @@ from celery.utils.log import get_logger
 
 from labelmill.broker.connection import ANSWER_SECONDS
 from labelmill.core.catalog import MAINTENANCE_QUEUE
+from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import TASK_NAME
 from labelmill.worker import control  # noqa: F401 - registers its commands
 from labelmill.worker.consumer import GroupConsumer
-from labelmill.worker.environment import forget_others
+from labelmill.worker.environment import celerys_context, forget_others, refuse
 from labelmill.worker.maintenance import RECONCILE, reconcile
 from labelmill.worker.queues import GuardedAMQP
 from labelmill.worker.settings import WorkerSettings
@@ -82,7 +83,12 @@ def _misdirected(*_: object, **__: object) -> None:
 
 _forgotten = forget_others()
 
-app = make_app(WorkerSettings())
+try:
+    app = make_app(WorkerSettings())
+except ConfigurationError as error:
+    if celerys_context():
+        refuse(str(error))
+    raise
 
 
 @after_setup_logger.connect  # type: ignore[untyped-decorator]

@@ -8,7 +8,6 @@ from typing import Any
 import click
 import redis
 from celery import bootsteps
-from celery.bin.base import CLIContext
 from celery.signals import celeryd_init, worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
@@ -21,6 +20,7 @@ from labelmill.db import schema
 from labelmill.db.database import Database
 from labelmill.engines.load import load_engine
 from labelmill.worker.ending import EarlyEnd
+from labelmill.worker.environment import celerys_context
 from labelmill.worker.maintenance import OldQueue
 from labelmill.worker.pipeline import Pipeline
 from labelmill.worker.presence import Presence
@@ -76,7 +76,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         except BaseException as error:
             if self._presence is not None:
                 self._presence.close()
-            if isinstance(error, LabelmillError) and _is_celerys_command():
+            if isinstance(error, LabelmillError) and celerys_context():
                 raise _ended(error) from None
             raise
 
@@ -174,11 +174,6 @@ def _check_options(worker: Any, *, beat: bool) -> None:
         raise ConfigurationError(
             f"-X {','.join(excluded)}: name the models to serve instead, by -Q or LABELMILL_MODELS"
         )
-
-
-def _is_celerys_command() -> bool:
-    context = click.get_current_context(silent=True)
-    return context is not None and isinstance(context.obj, CLIContext)
 
 
 def _ended(error: LabelmillError) -> click.ClickException:

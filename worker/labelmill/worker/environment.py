@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import click
 from click.core import ParameterSource
@@ -18,6 +19,18 @@ _OTHERS = ("FORKED_BY_MULTIPROCESSING",)
 _OPTIONS = ("broker", "result_backend", "loader", "config")
 
 
+def celerys_context() -> click.Context | None:
+    """Where Celery's own command line is at; None in a process that it has not started."""
+    context = click.get_current_context(silent=True)
+    return context if context and context.find_root().command.name == "celery" else None
+
+
+def refuse(why: str) -> NoReturn:
+    """End Celery's command line in one line."""
+    click.echo(f"Error: {why}", err=True)
+    sys.exit(exit_codes.USAGE)
+
+
 def forget_others() -> list[str]:
     """Take the variables of other Celery apps out of this process; returns their names.
 
@@ -27,15 +40,13 @@ def forget_others() -> list[str]:
     Raises:
         SystemExit: with such an option.
     """
-    context = click.get_current_context(silent=True)
+    context = celerys_context()
     for option in _OPTIONS:
         if context and context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
-            click.echo(
-                f"Error: --{option.replace('_', '-')} is not for this app: LABELMILL_BROKER_URL "
-                "says where worker, control and beat connect; see docs/reference/settings.md",
-                err=True,
+            refuse(
+                f"--{option.replace('_', '-')} is not for this app: LABELMILL_BROKER_URL says where"
+                " worker, control and beat connect; see docs/reference/settings.md"
             )
-            sys.exit(exit_codes.USAGE)
     names = [name for name in os.environ if name.startswith(_PREFIX) or name in _OTHERS]
     for name in names:
         del os.environ[name]
