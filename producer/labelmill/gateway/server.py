@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import (
@@ -67,12 +68,22 @@ class GatewayServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Hear SIGTERM, and SIGINT unless this process was started to ignore it."""
-        is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        with super().capture_signals():
-            if is_deaf:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """End in good order at SIGTERM, and at Ctrl-C unless this process was to ignore it.
+
+        That is a success: uvicorn would afterwards raise the signal once more.
+        """
+        if threading.current_thread() is not threading.main_thread():
             yield
+            return
+        heard = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            heard.append(signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in heard}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Let those go who wait for results, then wait until the others have their answers."""
@@ -98,7 +109,7 @@ def inherited(fd: int) -> socket:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Find out whether the address can be listened on, which uvicorn would tell among other lines."""
+    """Find out whether the address can be had, which uvicorn would tell among other lines."""
     try:
         [(family, _, _, _, address), *_] = getaddrinfo(host, port, type=SOCK_STREAM)
         with socket(family, SOCK_STREAM) as candidate:

@@ -85,8 +85,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         catalog = _served(worker.app, settings)
         if self._presence is None:
             self._presence = Presence.claim([worker.hostname], settings)
-        heartbeat = self._presence.heartbeat
-        heartbeat.models = list(catalog)
+        self._presence.loads(catalog)
         assert self._early_end is not None  # noqa: S101 - create has made one
         self._early_end.presence = self._presence
         self._database = Database.open(settings.database_url)
@@ -97,7 +96,7 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
             engines[alias] = load_engine(spec, settings)
         self.pipeline = Pipeline(
             worker.hostname,
-            heartbeat,
+            self._presence.heartbeat,
             engines,
             self._database,
             settings,

@@ -69,6 +69,11 @@ class Presence(Closeable):
             "NAME@%h (celery: -n)"
         )
 
+    def loads(self, models: Iterable[str]) -> None:
+        """Say at once which models it loads."""
+        self.heartbeat.models = list(models)
+        self._beat()
+
     def hand_over(self) -> None:
         """Write no more: another does."""
         self._handed_over.set()
@@ -83,8 +88,11 @@ class Presence(Closeable):
 
     def _run(self) -> None:
         while not self._handed_over.wait(self._pause):
-            with suppress(redis.RedisError, OSError):
-                self.heartbeat.write(self.heartbeat.loading())
+            self._beat()
+
+    def _beat(self) -> None:
+        with suppress(redis.RedisError, OSError):
+            self.heartbeat.write(self.heartbeat.loading())
 
 
 def _claimed(heartbeat: HeartbeatWriter) -> bool:
