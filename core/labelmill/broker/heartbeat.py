@@ -9,27 +9,38 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypeAlias
+from typing import Any, Literal, NotRequired, TypeAlias, cast
 
 import redis
 from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
 
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.older import keys_of_older
 from labelmill.core.running import RunningModel
 
 State: TypeAlias = Literal["loading", "ready", "stopping"]
 
 _PREFIX = "labelmill:worker:"
 
+#: Sorted set: the names of the workers, by when their heartbeat ends (ms of the server's clock). To
+#: find them by their keys would be a walk past all that other applications keep.
+WORKERS = "labelmill:workers"
+
+_KEPT_MS = 3_600_000  # for which a name is kept that has no heartbeat any more
+
 # A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
 _WRITE = """
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[4])
 """
 
 # Only in place of what the caller has seen.
 _CLAIM = f"""
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[5] then return 0 end
 {_WRITE}
 return 1
 """
@@ -58,6 +69,8 @@ class Heartbeat(TypedDict):
     paused: NotRequired[list[str]]
     #: Where its ``pid`` means something: a boot of a machine, and there a namespace.
     pid_space: NotRequired[str]
+    #: The queues that Redis refuses, and why in its words; each is tried again by itself.
+    troubles: NotRequired[dict[str, str]]
 
 
 def heartbeat_key(worker: str) -> str:
@@ -82,8 +95,10 @@ def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
         BrokerUnavailable: Redis does not answer.
     """
     with broker_errors():
-        names = sorted(broker.scan_iter(match=f"{_PREFIX}*", count=1000))
-        beats = broker.mget(names) if names else []
+        indexed = cast("list[bytes]", broker.zrange(WORKERS, 0, -1))
+        keys = {_PREFIX.encode() + name for name in indexed}
+        keys.update(keys_of_older(broker, f"{_PREFIX}*"))
+        beats = broker.mget(sorted(keys)) if keys else []
     return [json.loads(beat) for beat in beats if beat is not None]
 
 
@@ -119,6 +134,7 @@ class HeartbeatWriter:
         self._write = broker.register_script(_WRITE)
         self._claim = broker.register_script(_CLAIM)
         self._name = name
+        self._keys = [heartbeat_key(name), WORKERS]
         self.models: list[str] = []
         self._lifetime_ms = int(lifetime * 1000)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -132,6 +148,7 @@ class HeartbeatWriter:
         in_flight: int,
         waiting_for: str | None,
         running: dict[str, RunningModel],
+        troubles: dict[str, str],
         state: State = "ready",
         paused: Iterable[str] = (),
     ) -> Heartbeat:
@@ -151,12 +168,20 @@ class HeartbeatWriter:
             state=state,
             paused=sorted(paused),
             pid_space=pid_space(),
+            troubles=troubles,
         )
 
     def loading(self) -> Heartbeat:
         """The heartbeat of a worker that loads its models."""
         return self.describe(
-            groups=0, jobs=0, failed=0, in_flight=0, waiting_for=None, running={}, state="loading"
+            groups=0,
+            jobs=0,
+            failed=0,
+            in_flight=0,
+            waiting_for=None,
+            running={},
+            troubles={},
+            state="loading",
         )
 
     def found(self) -> bytes | None:
@@ -183,9 +208,8 @@ class HeartbeatWriter:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        beat = json.dumps(self.loading())
-        args: list[str | int | bytes] = [beat, self._lifetime_ms, found or b""]
-        return bool(self._claim(keys=[heartbeat_key(self._name)], args=args))
+        args = [*self._arguments(self.loading()), found or b""]
+        return bool(self._claim(keys=self._keys, args=args))
 
     def write(self, beat: Heartbeat) -> None:
         """Write it.
@@ -193,7 +217,7 @@ class HeartbeatWriter:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        self._write(keys=[heartbeat_key(self._name)], args=[json.dumps(beat), self._lifetime_ms])
+        self._write(keys=self._keys, args=self._arguments(beat))
 
     def remove(self) -> None:
         """Remove it, as the worker has ended.
@@ -202,6 +226,10 @@ class HeartbeatWriter:
             redis.RedisError: Redis does not answer.
         """
         self._broker.delete(heartbeat_key(self._name))
+        self._broker.zrem(WORKERS, self._name)
+
+    def _arguments(self, beat: Heartbeat) -> list[str | int | bytes]:
+        return [json.dumps(beat), self._lifetime_ms, self._name, _KEPT_MS]
 
 
 @cache

@@ -67,8 +67,9 @@ class Pipeline:
         self._finishing_seconds = settings.shutdown_grace * _FINISHING
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
-        self._broker = open_broker(settings.broker_url)
+        self._broker = open_broker(settings.broker_url, answer_seconds=settings.answer_seconds)
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
+        self._leases = leases
         self._heartbeat = heartbeat
         self._paused: set[str] = set()
         self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
@@ -154,6 +155,7 @@ class Pipeline:
             self._keeper.drop(set(self._keeper.held()) - unstarted)
         try:
             released = self._keeper.release_all()
+            self._leases.leave()
             self._heartbeat.remove()
             logger.info("gave back %d jobs", released)
         except (redis.RedisError, OSError) as error:
@@ -196,6 +198,7 @@ class Pipeline:
             state="ready" if self._deadline is None else "stopping",
             paused=self.paused,
             running={model: engine.running() for model, engine in self._engines.items()},
+            troubles=self._prepare.troubles(),
         )
 
     def active(self) -> list[tuple[str, str]]:

@@ -56,7 +56,7 @@ class Presence(Closeable):
             NameTaken: each is taken.
             BrokerUnavailable: Redis does not answer.
         """
-        broker = open_broker(settings.broker_url)
+        broker = open_broker(settings.broker_url, answer_seconds=settings.answer_seconds)
         taken = []
         for name in names:
             heartbeat = HeartbeatWriter(broker, name, settings.lease_seconds)
