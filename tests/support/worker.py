@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.broker.heartbeat import heartbeat_of, is_ready
 from labelmill.client import Client
 from tests.support.waiting import wait_for
 
@@ -137,7 +137,7 @@ class Workers:
             def ready() -> bool:
                 if worker.process.poll() is not None:
                     raise AssertionError(f"the worker ended:\n{worker.text()}")
-                return bool(broker.exists(heartbeat_key(worker.name))) and "ready." in worker.text()
+                return _is_ready(broker, worker) and "ready." in worker.text()
 
             wait_for(ready)
 
@@ -147,6 +147,11 @@ class Workers:
             for worker in self.started:
                 if worker.process.poll() is None:
                     all_of_them.callback(worker.kill)
+
+
+def _is_ready(broker: redis.Redis, worker: WorkerProcess) -> bool:
+    beat = heartbeat_of(broker, worker.name)
+    return beat is not None and is_ready(beat)
 
 
 def _other_version() -> dict[str, str]:
@@ -173,6 +178,6 @@ class Supervisor:
         ]
 
     def ready(self) -> list[WorkerProcess]:
-        """Those whose heartbeat is there."""
+        """Those whose heartbeat says so."""
         with self._workers.broker() as broker:
-            return [each for each in self.running if broker.exists(heartbeat_key(each.name))]
+            return [each for each in self.running if _is_ready(broker, each)]

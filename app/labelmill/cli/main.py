@@ -15,7 +15,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from labelmill.core import exit_codes
-from labelmill.core.errors import ConfigurationError, DeviceLost, LabelmillError, ServiceUnavailable
+from labelmill.core.errors import ConfigurationError, LabelmillError
 
 
 class CommandRef(NamedTuple):
@@ -78,7 +78,7 @@ COMMANDS: Mapping[str, CommandRef] = {
     "health": CommandRef(
         "labelmill.cli.health",
         "health",
-        "Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.",
+        "Say whether a worker lives and has its models: exit code 0 if so, else 3.",
     ),
     "reconcile": CommandRef(
         "labelmill.cli.reconcile",
@@ -181,16 +181,6 @@ def main() -> None:
         Console(stderr=True).print(
             f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
-        sys.exit(_exit_code(error))
+        sys.exit(exit_codes.of(error))
     except KeyboardInterrupt:
         sys.exit(exit_codes.INTERRUPTED)
-
-
-def _exit_code(error: Exception) -> int:
-    if isinstance(error, ConfigurationError):
-        return exit_codes.USAGE
-    if isinstance(error, DeviceLost):
-        return exit_codes.DEVICE_LOST
-    if isinstance(error, ServiceUnavailable):
-        return exit_codes.UNAVAILABLE
-    return exit_codes.FAILURE

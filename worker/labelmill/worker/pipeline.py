@@ -5,17 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import (
-    ANSWER_SECONDS,
-    BROKER_ERRORS,
-    open_broker,
-    reason_of,
-)
+from labelmill.broker.connection import BROKER_ERRORS, open_broker, reason_of
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
@@ -43,7 +38,8 @@ class Pipeline:
     """Takes, runs and commits groups of jobs in threads of its own.
 
     Parameters:
-        name: the worker's name, for rows and heartbeats.
+        name: the worker's name, for rows.
+        heartbeat: the worker's, under the same name.
         engines: the loaded models, by queue.
         database: where the rows go.
         is_revoked: whether a job's id was revoked.
@@ -57,6 +53,7 @@ class Pipeline:
     def __init__(
         self,
         name: str,
+        heartbeat: HeartbeatWriter,
         engines: Mapping[str, AnyEngine],
         database: Database,
         settings: WorkerSettings,
@@ -70,18 +67,12 @@ class Pipeline:
         self._finishing_seconds = settings.shutdown_grace * _FINISHING
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
-        # A call whose reply was lost has to be made again within the leases that it is about.
-        answer = min(ANSWER_SECONDS, max(1.0, settings.lease_seconds / 3))
-        self._broker = open_broker(settings.broker_url, answer_seconds=answer)
+        self._broker = open_broker(settings.broker_url, answer_seconds=settings.answer_seconds)
         self._outage = Outage("jobs in hand are kept until their leases expire; trying again")
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
         self._leases = leases
-        self._heartbeat = HeartbeatWriter(
-            self._broker,
-            name,
-            engines,
-            settings.lease_seconds,
-        )
+        self._heartbeat = heartbeat
+        self._paused: set[str] = set()
         self._keeper = LeaseKeeper(
             leases, lambda: self._heartbeat.write(self.state()), self._outage
         )
@@ -98,6 +89,7 @@ class Pipeline:
             ready=self._ready,
             finished=self._finished,
             outage=self._outage,
+            paused=self._paused,
         )
         self._forward = ForwardStage(
             engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
@@ -175,6 +167,29 @@ class Pipeline:
         self._doorbell.close()
         self._broker.close()
 
+    @property
+    def models(self) -> list[str]:
+        """The models that it has loaded, which are their queues."""
+        return list(self._engines)
+
+    @property
+    def paused(self) -> Set[str]:
+        """Those that nothing is taken for."""
+        return frozenset(self._paused)
+
+    def pause(self, model: str) -> None:
+        """Take nothing more from this model's queue; what is in hand is finished."""
+        self._paused.add(model)
+        logger.warning("%s is paused: nothing more is taken from its queue", model)
+
+    def resume(self, model: str) -> bool:
+        """Take from this model's queue again, within a second; whether it was paused."""
+        if model not in self._paused:
+            return False
+        self._paused.discard(model)
+        logger.info("%s is taken from again", model)
+        return True
+
     def state(self) -> Heartbeat:
         """What the worker is at, for its heartbeat and for ``celery inspect stats``."""
         counters = self._commit.counters
@@ -184,13 +199,19 @@ class Pipeline:
             failed=counters.failed,
             in_flight=self._keeper.count,
             waiting_for=self._waiting_for(),
+            state="ready" if self._deadline is None else "stopping",
+            paused=self.paused,
             running={model: engine.running() for model, engine in self._engines.items()},
             troubles=self._prepare.troubles(),
         )
 
-    def active(self) -> list[str]:
-        """The ids of the jobs that are on the device now."""
-        return [job.id for job in self._ready.on_device()]
+    def active(self) -> list[tuple[str, str]]:
+        """The jobs that are on the device now: their ids and models."""
+        return [(job.id, job.lease.queue) for job in self._ready.on_device()]
+
+    def prepared(self) -> list[tuple[str, str]]:
+        """The jobs that wait for the device: their ids and models."""
+        return [(job.id, job.lease.queue) for job in self._ready.left()]
 
     @property
     def device_seconds(self) -> float:

@@ -6,7 +6,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,6 +69,7 @@ class PrepareStage:
         ready: where prepared jobs go.
         finished: where jobs go that end here, with the error that ends them.
         outage: who is told when Redis does not answer.
+        paused: the models for which nothing is taken now; others change it.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class PrepareStage:
         ready: BatchQueue,
         finished: queue.Queue[Batch | None],
         outage: Outage,
+        paused: Set[str] = frozenset(),
     ) -> None:
         self._engines = engines
         self._leases = leases
@@ -93,6 +95,7 @@ class PrepareStage:
         self._ready = ready
         self._finished = finished
         self._outage = outage
+        self._paused = paused
         self._order = list(engines)
         self._troubles: dict[str, _Trouble] = {}
         self._background = BackgroundWork(on_done=doorbell.ring)
@@ -127,6 +130,8 @@ class PrepareStage:
         for name in self._order:
             if self._stopping.is_set():
                 return
+            if name in self._paused:
+                continue
             if name in self._troubles and time.monotonic() < self._troubles[name].until:
                 continue
             room = self._room(name)
