@@ -44,20 +44,26 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) ->
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         some = rows[start : start + _ROWS_A_STATEMENT]
         try:
-            _insert(connection, table, some)
+            kept = _insert(connection, table, some)
         except IntegrityError:
             # SQLite has undone this statement alone, and nobody else can write before the next
-            # one: the transaction began as a writer.
+            # one: the transaction began as a writer. Save where a trigger has rolled it back.
+            if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+                raise
             some = _missing(connection, table, some)
-            if some:
-                _insert(connection, table, some)
+            kept = _insert(connection, table, some) if some else 0
+        if kept < len(some):
+            # A trigger has dropped some: RAISE(IGNORE).
+            absent = {row["id"] for row in _missing(connection, table, some)}
+            some = [row for row in some if row["id"] not in absent]
         inserted.update(row["id"] for row in some)
     return inserted
 
 
-def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """Returns how many rows there are more."""
     parameters = tuple(chain.from_iterable(map(_to_sqlite(table), rows)))
-    connection.exec_driver_sql(_insert_values(table, len(rows)), parameters)
+    return connection.exec_driver_sql(_insert_values(table, len(rows)), parameters).rowcount
 
 
 def _missing(connection: Connection, table: Table, rows: Sequence[Row]) -> list[Row]:

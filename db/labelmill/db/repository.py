@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Select, Table, select
 from labelmill.core.fields import fields_of
 from labelmill.core.text import storable_text
 from labelmill.db.connection import for_single_statements, for_writing
-from labelmill.db.errors import translated
+from labelmill.db.errors import RowsNotKept, translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import Row
 
@@ -62,6 +62,20 @@ class Repository:
             return set()
         with self._one_statement() as connection:
             return insert_missing(connection, table, rows)
+
+    def _require_kept(self, table: Table, rows: Sequence[Row], inserted: set[str]) -> None:
+        """Check that the rows that were not inserted are those that were there before.
+
+        Raises:
+            RowsNotKept: if some are nowhere.
+        """
+        others = [row["id"] for row in rows if row["id"] not in inserted]
+        with self._reading() as connection:
+            for some in blocks_of(others):
+                there = set(connection.scalars(select(table.c.id).where(table.c.id.in_(some))))
+                others = [each for each in others if each not in there]
+        if others:
+            raise RowsNotKept(len(inserted), frozenset(others))
 
     def _get(
         self, table: Table, query: Select[*tuple[Any, ...]], make: Callable[..., _Record], key: str

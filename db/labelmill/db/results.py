@@ -12,7 +12,9 @@ from labelmill.core.result import Result
 from labelmill.core.states import Status
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
+from labelmill.db.errors import blames_rows, translated
 from labelmill.db.filters import ResultFilter, by_columns, mentions
+from labelmill.db.insert import insert_missing
 from labelmill.db.records import ROWS_A_FETCH, Record, read_records, select_records
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_results
@@ -79,8 +81,28 @@ class Results(Repository):
             ValueError: if a score is not finite, a time has no zone, or an id, a run's id, a
                 model's alias or a worker's name is longer than ``MAX_ID_LENGTH``; nothing is
                 written.
+            RowsNotKept: if the database took rows and dropped some of them; the others are written.
         """
-        return len(self._insert(results, storable_results(group)))
+        rows = storable_results(group)
+        inserted = self._insert(results, rows)
+        if len(inserted) < len(rows):
+            self._require_kept(results, rows, inserted)
+        return len(inserted)
+
+    def takes(self, row: Result) -> bool:
+        """Whether the table takes such a row at this moment; it is not kept."""
+        [stored] = storable_results([row])
+        try:
+            with translated(self._engine), self._writer.connect() as connection:
+                taken = bool(insert_missing(connection, results, [stored]))
+                if self._engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+                connection.rollback()
+        except Exception as error:
+            if not blames_rows(error):
+                raise
+            return False
+        return taken
 
     def get(self, job_id: str) -> Result | None:
         """The result of a job, or None while it has none."""
