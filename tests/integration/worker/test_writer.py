@@ -22,6 +22,7 @@ from labelmill.db.database import Database
 from labelmill.worker.steps import AllRefused, Written
 from labelmill.worker.writer import RowWriter
 from tests.support.rows import a_result, newest_results
+from tests.support.triggers import OF_POSTGRESQL, OF_SQLITE, refuse_by
 from tests.support.waiting import wait_for
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -212,49 +213,6 @@ def test_a_row_that_is_refused_fails_alone(
     )
 
 
-#: What a DBA may have added to the table, by what refuses one row of it: to which even the row that
-#: says so is refused.
-_OF_POSTGRESQL = {
-    "raises": "RAISE EXCEPTION 'not %', NEW.id",
-    "raises a state of its own": "RAISE EXCEPTION 'not this' USING ERRCODE = 'ZX001'",
-    "fails": "INSERT INTO nowhere VALUES (1)",
-    "drops it": "RETURN NULL",
-}
-_OF_SQLITE = {
-    "raises": "RAISE(ABORT, 'not this')",
-    "rolls back": "RAISE(ROLLBACK, 'not this')",
-    "stops halfway": "RAISE(FAIL, 'not this')",
-    "drops it": "RAISE(IGNORE)",
-}
-
-
-def add_trigger(database: Database, condition: str, action: str, moment: str = "BEFORE") -> None:
-    """Have a trigger do something for some rows of the results."""
-    with database.engine.begin() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        if database.engine.dialect.name == "sqlite":
-            driver.execute(
-                f"CREATE TRIGGER refuse {moment} INSERT ON results WHEN {condition}"
-                f" BEGIN SELECT {action}; END"
-            )
-            return
-        driver.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            f" IF {condition} THEN {action}; END IF; RETURN NEW; END $$"
-        )
-        driver.execute(
-            f"CREATE TRIGGER refuse {moment} INSERT ON results"
-            " FOR EACH ROW EXECUTE FUNCTION refuse()"
-        )
-
-
-def refuse_by(database: Database, what: str, condition: str, moment: str = "BEFORE") -> None:
-    """Have the database refuse some rows in one of the ways."""
-    ways = _OF_SQLITE if database.engine.dialect.name == "sqlite" else _OF_POSTGRESQL
-    add_trigger(database, condition, ways[what], moment)
-
-
 def both(*ways: tuple[dict[str, str], str]) -> list[object]:
     """The ways of each kind of database, for ``database_url`` and ``what``."""
     return [pytest.param(kind, what, id=f"{kind}-{what}") for kinds, kind in ways for what in kinds]
@@ -262,7 +220,7 @@ def both(*ways: tuple[dict[str, str], str]) -> list[object]:
 
 WAYS = pytest.mark.parametrize(
     ("database_url", "what"),
-    both((_OF_POSTGRESQL, "postgresql"), (_OF_SQLITE, "sqlite")),
+    both((OF_POSTGRESQL, "postgresql"), (OF_SQLITE, "sqlite")),
     indirect=["database_url"],
 )
 

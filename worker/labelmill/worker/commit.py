@@ -32,9 +32,10 @@ from labelmill.worker.writer import RowWriter
 
 logger = get_logger(__name__)
 
-# Jobs that are kept where the database refuses every row, until the device has to wait as well. A
-# later group may be the one of which it takes a row: then it was the rows of the others.
-_MOST_KEPT = 1024
+# What is kept where the database refuses every row, until the device has to wait as well. A later
+# group may be the one of which it takes a row: then it was the rows of the others.
+_MOST_KEPT = 256
+_MOST_KEPT_BYTES = 64 * 1024 * 1024  # of messages, which may hold images
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -126,7 +127,7 @@ class CommitStage:
         """The next group; those that are kept are tried again meanwhile."""
         while self._kept and not self._giving_up.is_set():
             pause = self._pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
-            if sum(len(each.rows) for each in self._kept) >= _MOST_KEPT:
+            if self._keeps_enough():
                 self._giving_up.wait(pause)
             else:
                 try:
@@ -136,6 +137,11 @@ class CommitStage:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             self._insist(self._try_kept)
         return None if self._giving_up.is_set() else self._finished.get()
+
+    def _keeps_enough(self) -> bool:
+        jobs = [job for each in self._kept for job in each.group.jobs]
+        size = sum(len(job.lease.message) for job in jobs)
+        return len(jobs) >= _MOST_KEPT or size >= _MOST_KEPT_BYTES
 
     def _insist(self, function: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         try:

@@ -202,19 +202,18 @@ def write(
     """
     parts = _Parts([], 0, [])
     _write_halves(insert, rows, parts)
-    blamed = parts.new > 0 or (bool(parts.refused) and takes(plain(parts.refused[0][0])))
-    refused: dict[str, str] = {}
-    for row, first_error in parts.refused:
-        # Once more: the database may have been mended after it refused this one.
-        error = _write_one(insert, row, parts) if blamed else first_error
-        if error is None:
-            continue
+    if parts.refused and not parts.new:
+        row, error = parts.refused[0]
         words = cleaned(row.id, words_of(error))
-        if _write_one(insert, _refused(row, words), parts) is None:
-            blamed = True
-        elif not blamed:
+        if not (takes(plain(row)) or takes(_refused(row, words))):
             raise AllRefused(words)
-        refused[row.id] = words
+    refused: dict[str, str] = {}
+    for row, _ in parts.refused:
+        # Once more, after that: the database may have been mended since it refused this one.
+        again = _write_one(insert, row, parts)
+        if again is not None:
+            refused[row.id] = words = cleaned(row.id, words_of(again))
+            _write_one(insert, _refused(row, words), parts)
     return Written(parts.written, parts.new, refused)
 
 
