@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import time
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -17,17 +19,22 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from labelmill.core.errors import ConfigurationError
+from labelmill.core.settings import DatabaseSettings
 
 _LOCK_TIMEOUT_S = 30
 _CONNECT_TIMEOUT_S = 10
 _WRITES = "labelmill_writes"
+_SCHEMAS = "schema_translate_map"
+_SCHEMA_NAME = re.compile("[a-z][a-z0-9_]{0,62}")
 
 
-def create_database_engine(url: str) -> Engine:
+def create_database_engine(url: str, schema: str | None = None) -> Engine:
     """An engine for ``url``, set up for several processes that write at once.
 
     Parameters:
         url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+        schema: the schema of PostgreSQL in which Labelmill's tables lie, whatever the search path;
+            empty for none of their own. By default that of ``LABELMILL_DATABASE_SCHEMA``.
 
     Raises:
         ConfigurationError: if the URL cannot be used, or its driver is not installed.
@@ -40,10 +47,16 @@ def create_database_engine(url: str) -> Engine:
             "LABELMILL_DATABASE_URL cannot be read; write sqlite:///labelmill.db or"
             " postgresql://user:password@host/database"
         ) from None
+    schema = DatabaseSettings().database_schema if schema is None else schema
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if schema:
+            raise ConfigurationError(
+                "LABELMILL_DATABASE_SCHEMA is for PostgreSQL; an SQLite database has no schemas:"
+                " name a file of its own in LABELMILL_DATABASE_URL, and unset the schema"
+            )
         return _sqlite_engine(parsed)
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return _postgresql_engine(parsed.set(drivername="postgresql+psycopg"))
+        return _within(schema, _postgresql_engine(parsed.set(drivername="postgresql+psycopg")))
     raise ConfigurationError(
         f"the database URL begins with {parsed.drivername}://;"
         " labelmill keeps its results in sqlite:// or postgresql://"
@@ -71,9 +84,35 @@ def for_single_statements(engine: Engine) -> Engine:
     return for_writing(engine)
 
 
+def schema_of(engine: Engine | Connection) -> str | None:
+    """The schema in which the tables lie by this engine or connection; None for none of their own.
+
+    SQLAlchemy writes it before the tables' names. What is written as text has to do the same, and
+    the search path is left alone: poolers keep no state of a session.
+    """
+    schema: str | None = engine.get_execution_options().get(_SCHEMAS, {}).get(None)
+    return schema
+
+
+def in_schema(schema: str | None) -> dict[str, Any]:
+    """The execution options by which tables are found in a schema, and nowhere else."""
+    return {_SCHEMAS: {None: schema} if schema else {}}
+
+
 def shown(url: URL) -> str:
     """The URL without its password, for messages."""
     return url.render_as_string(hide_password=True)
+
+
+def _within(schema: str, engine: Engine) -> Engine:
+    if not schema:
+        return engine
+    if not _SCHEMA_NAME.fullmatch(schema) or schema.startswith("pg_"):
+        raise ConfigurationError(
+            f"LABELMILL_DATABASE_SCHEMA={schema[:80]!r} cannot be used: a schema's name has small"
+            " letters, digits and underscores, and begins with a letter, but not with pg_"
+        )
+    return engine.execution_options(**in_schema(schema))
 
 
 # NaN is no JSON. PostgreSQL would refuse it in the middle of a group; refuse it on both.

@@ -24,11 +24,14 @@ class DBAPICursor(Protocol):
         """Run a statement."""
 
 
-def add_job_by_cursor(cursor: DBAPICursor, vendor: str, job: SubmittedJob) -> bool:
+def add_job_by_cursor(
+    cursor: DBAPICursor, vendor: str, schema: str | None, job: SubmittedJob
+) -> bool:
     """Write a job into the ledger on a cursor of the caller's; False if it was there.
 
     Parameters:
         vendor: ``sqlite`` or ``postgresql``.
+        schema: in which the ledger lies; None for wherever the cursor finds it.
 
     Raises:
         ConfigurationError: the vendor is another.
@@ -51,8 +54,9 @@ def add_job_by_cursor(cursor: DBAPICursor, vendor: str, job: SubmittedJob) -> bo
         *([_sqlite_time(each) for each in moments] if is_sqlite else moments),
     ]
     document = "%s" if is_sqlite else "CAST(%s AS json)"
+    table = f'"{schema}".jobs' if schema else "jobs"
     cursor.execute(
-        f"INSERT INTO jobs ({_COLUMNS})"  # noqa: S608 - no value is in it
+        f"INSERT INTO {table} ({_COLUMNS})"  # noqa: S608 - no value is in it
         f" VALUES (%s, %s, %s, {document}, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
         parameters,
     )

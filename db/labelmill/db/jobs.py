@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
+from labelmill.db.connection import in_schema
 from labelmill.db.errors import translated
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
@@ -193,8 +194,11 @@ class Jobs(Repository):
             ]
 
 
-def add_job(connection: Connection, job: SubmittedJob) -> bool:
+def add_job(connection: Connection, schema: str | None, job: SubmittedJob) -> bool:
     """Write a job into the ledger within a transaction of the caller's; False if it was there.
+
+    Parameters:
+        schema: in which the ledger lies, whatever the caller's connection makes of tables' names.
 
     Raises:
         ConfigurationError: if the connection is not to SQLite or PostgreSQL.
@@ -214,7 +218,8 @@ def add_job(connection: Connection, job: SubmittedJob) -> bool:
         )
     statement = insert.returning(jobs.c.id)
     with translated(connection.engine):
-        return connection.execute(statement).scalar_one_or_none() is not None
+        inserted = connection.execute(statement, execution_options=in_schema(schema))
+        return inserted.scalar_one_or_none() is not None
 
 
 def _due(sent_at: datetime | ColumnElement[datetime]) -> ColumnElement[datetime]:

@@ -90,6 +90,8 @@ class Client(Closeable):
     Parameters:
         broker_url: Redis; by default ``LABELMILL_BROKER_URL``.
         database_url: the results database; by default ``LABELMILL_DATABASE_URL``.
+        database_schema: the schema of PostgreSQL in which Labelmill's tables lie; by default
+            ``LABELMILL_DATABASE_SCHEMA``.
 
     Example::
 
@@ -98,7 +100,12 @@ class Client(Closeable):
             print(client.wait(job_id).label)
     """
 
-    def __init__(self, broker_url: str | None = None, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        broker_url: str | None = None,
+        database_url: str | None = None,
+        database_schema: str | None = None,
+    ) -> None:
         # redis and SQLAlchemy are most of what the client takes to import. They come with the first
         # client, and not to those that import an app for another reason than to submit.
 
@@ -109,7 +116,7 @@ class Client(Closeable):
         settings = BrokerSettings()
         self._connect(
             Publisher(broker_url or settings.broker_url, settings.announcements),
-            Database.open(database_url or DatabaseSettings().database_url),
+            Database.open(database_url or DatabaseSettings().database_url, database_schema),
         )
 
     def _connect(self, publisher: JobPublisher, database: Database) -> None:
@@ -282,10 +289,11 @@ class Client(Closeable):
             DatabaseUnavailable: the database is away.
         """
         from labelmill.client.transactions import write_job
+        from labelmill.db.connection import schema_of
 
         new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
         job = _submitted(model, new, run, priority, eta, expires)
-        if not write_job(transaction, job):
+        if not write_job(transaction, schema_of(self._database.engine), job):
             raise DuplicateJob(job.id)
         self._transactions.enqueued(transaction, job.id)
         return job.id

@@ -169,6 +169,8 @@ class DeadLetters:
         return dropped
 
     def _with_reasons(self, queue: str, letters: list[DeadLetter]) -> Iterator[DeadLetter]:
+        if not letters:
+            return
         with broker_errors():
             reasons = self._broker.hmget(
                 QueueKeys(queue).dead_reasons, [storable_text(letter.id) for letter in letters]
