@@ -45,15 +45,15 @@ class RowsNotKept(Exception):
     """The database took rows, and some of them are not there: a trigger or a rule dropped them.
 
     Attributes:
-        new: how many of the others were new.
-        ids: those that are not there.
+        inserted: the ids of the others that were new.
+        ids: those of the rows that are not there.
     """
 
-    def __init__(self, new: int, ids: frozenset[str]) -> None:
+    def __init__(self, inserted: frozenset[str], ids: frozenset[str]) -> None:
         super().__init__(
             f"the database took {len(ids)} rows and did not keep them (a trigger, or a rule?)"
         )
-        self.new = new
+        self.inserted = inserted
         self.ids = ids
 
 

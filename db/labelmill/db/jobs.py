@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
 from labelmill.db.connection import in_schema
-from labelmill.db.errors import translated
+from labelmill.db.errors import RowsNotKept, blames_rows, translated
+from labelmill.db.refusals import AddedJobs, add_each, refusal
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
@@ -55,9 +57,32 @@ class Jobs(Repository):
         Raises:
             ValueError: if a number is not finite, a time has no zone, or an id, a run's id or a
                 model's alias is longer than ``MAX_ID_LENGTH``; nothing is written.
+            JobError: if the database refuses a lone job.
+            AllJobsRefused: if it refuses all of several.
         """
-        added = self._insert(jobs, storable_jobs(block))
-        return {job.id for job in block if storable_text(job.id) not in added}
+        storable_jobs(block)
+        done = self.add_each(block)
+        if done.refused:
+            raise next(iter(done.refused.values()))
+        return {job.id for job in block if storable_text(job.id) not in done.added}
+
+    def add_each(self, block: Sequence[SubmittedJob]) -> AddedJobs:
+        """Write jobs into the ledger; those that the database refuses stop no others.
+
+        Those that are there already stay as they are. Of an id that stands twice in the block the
+        first is written.
+
+        Raises:
+            AllJobsRefused: if it refuses all of several.
+        """
+        return add_each(self._add, block)
+
+    def _add(self, block: Sequence[SubmittedJob]) -> set[str]:
+        rows = storable_jobs(block)
+        added = self._insert(jobs, rows)
+        if len(added) < len(rows):
+            self._require_kept(jobs, rows, added)
+        return added
 
     def get(self, job_id: str) -> SubmittedJob | None:
         """The job as it was submitted, or None if the ledger does not have it."""
@@ -202,6 +227,7 @@ def add_job(connection: Connection, schema: str | None, job: SubmittedJob) -> bo
 
     Raises:
         ConfigurationError: if the connection is not to SQLite or PostgreSQL.
+        JobError: if the database refuses the job; PostgreSQL's transaction can only be rolled back.
         DatabaseUnavailable: if the database went away or stayed locked.
         SchemaOutOfDate: if it has no ledger of this version.
     """
@@ -217,9 +243,19 @@ def add_job(connection: Connection, schema: str | None, job: SubmittedJob) -> bo
             " database, SQLite or PostgreSQL"
         )
     statement = insert.returning(jobs.c.id)
-    with translated(connection.engine):
-        inserted = connection.execute(statement, execution_options=in_schema(schema))
-        return inserted.scalar_one_or_none() is not None
+    there = select(jobs.c.id).where(jobs.c.id == values["id"])
+    options = in_schema(schema)
+    try:
+        with translated(connection.engine):
+            if connection.scalar(statement, execution_options=options) is not None:
+                return True
+            if connection.scalar(there, execution_options=options) is None:
+                raise RowsNotKept(frozenset(), frozenset([job.id]))
+            return False
+    except (DBAPIError, RowsNotKept) as error:
+        if not blames_rows(error):
+            raise
+        raise refusal(job, error) from None
 
 
 def _due(sent_at: datetime | ColumnElement[datetime]) -> ColumnElement[datetime]:

@@ -75,7 +75,7 @@ class Repository:
                 there = set(connection.scalars(select(table.c.id).where(table.c.id.in_(some))))
                 others = [each for each in others if each not in there]
         if others:
-            raise RowsNotKept(len(inserted), frozenset(others))
+            raise RowsNotKept(frozenset(inserted), frozenset(others))
 
     def _get(
         self, table: Table, query: Select[*tuple[Any, ...]], make: Callable[..., _Record], key: str

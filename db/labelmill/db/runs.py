@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, literal, select, tuple_, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
+from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import SubmittedJob
 from labelmill.core.run import Run
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
+from labelmill.db.errors import blames_rows, words_of
 from labelmill.db.insert import insert_missing
+from labelmill.db.refusals import AddedJobs, add_each
 from labelmill.db.repository import Repository, select_record
 from labelmill.db.results import outcomes, place
 from labelmill.db.rows import storable_jobs, storable_record
@@ -100,10 +104,18 @@ class Runs(Repository):
 
         Raises:
             ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
+            JobError: if the database refuses the run.
         """
-        with self._one_statement() as connection:
-            added = connection.scalar(self._insertion(run).returning(runs.c.id))
-        return added is not None
+        insertion = self._insertion(run).returning(runs.c.id)
+        try:
+            with self._one_statement() as connection:
+                return connection.scalar(insertion) is not None
+        except DBAPIError as error:
+            if not blames_rows(error):
+                raise
+            raise JobError(
+                ErrorCode.UNSTORABLE, f"the database refused the run {run.id}: {words_of(error)}"
+            ) from None
 
     def add_jobs(self, run: Run, block: Sequence[SubmittedJob]) -> set[str]:
         """Write jobs, and their run with the first, in one transaction; return the new jobs' ids.
@@ -112,6 +124,7 @@ class Runs(Repository):
 
         Raises:
             ValueError: if an id or the model's alias is too long; nothing is written.
+            RowsNotKept: if the database took jobs and dropped some; the others are written.
         """
         storable = storable_jobs(block)
         begin = self._insertion(run)
@@ -124,7 +137,17 @@ class Runs(Repository):
                     .where(runs.c.id == storable_text(run.id))
                     .values(submitted=runs.c.submitted + len(added), finished_at=None)
                 )
+        if len(added) < len(storable):
+            self._require_kept(jobs, storable, added)
         return added
+
+    def add_each_job(self, run: Run, block: Sequence[SubmittedJob]) -> AddedJobs:
+        """As :meth:`add_jobs`; those jobs that the database refuses stop no others.
+
+        Raises:
+            AllJobsRefused: if it refuses all of several.
+        """
+        return add_each(lambda some: self.add_jobs(run, some), block)
 
     def count_submitted(self, run_id: str, count: int) -> None:
         """Add to the number of jobs that a run has sent."""

@@ -91,7 +91,9 @@ class Submission:
             )
             for id, row in rows.items()
         ]
-        added = self._retrying(lambda: self.database.runs.add_jobs(self.run, jobs))
+        added, refused = self._retrying(lambda: self.database.runs.add_each_job(self.run, jobs))
+        for id in [id for id in rows if id in refused]:
+            self._reject_row(rows.pop(id), Reason.UNSTORABLE, refused[id].message)
         self.progress.submitted += len(added)
         unsent = [job for job in jobs if job.id in added]
         if len(added) < len(rows):
@@ -173,7 +175,10 @@ class Submission:
 
     def _reject_duplicate(self, row: NewRow) -> None:
         why = f"its id is that of an earlier row: {row.id}"
-        self._reject(Rejected(self.run.source, Reject(row.row, row.line, Reason.DUPLICATE_ID, why)))
+        self._reject_row(row, Reason.DUPLICATE_ID, why)
+
+    def _reject_row(self, row: NewRow, code: Reason, why: str) -> None:
+        self._reject(Rejected(self.run.source, Reject(row.row, row.line, code, why)))
 
     def _wait(self, why: str | None) -> None:
         told = self.progress.waiting_for is not None

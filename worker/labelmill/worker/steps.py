@@ -231,7 +231,7 @@ def _write_halves(
         parts.new += insert(rows)
         parts.written += rows
     except RowsNotKept as error:
-        parts.new += error.new
+        parts.new += len(error.inserted)
         parts.written += [row for row in rows if storable_text(row.id) not in error.ids]
         parts.refused += [(row, error) for row in rows if storable_text(row.id) in error.ids]
     except Exception as error:
