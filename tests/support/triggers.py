@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labelmill.db.database import Database
 
-#: What a DBA may have added to the table, by what refuses one row of it: to which even the row that
+#: What a DBA may have added to a table, by what refuses one row of it: to which even the row that
 #: says so is refused.
 OF_POSTGRESQL = {
     "raises": "RAISE EXCEPTION 'not %', NEW.id",
@@ -21,15 +21,20 @@ OF_SQLITE = {
 
 
 def add_trigger(
-    database: Database, condition: str, action: str, moment: str = "BEFORE", table: str = "results"
+    database: Database,
+    condition: str,
+    action: str,
+    *,
+    table: str = "results",
+    event: str = "INSERT",
 ) -> None:
-    """Have a trigger do something for some new rows of a table."""
+    """Have a trigger do something for some rows of a table that are new, or changed."""
     with database.engine.begin() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
         if database.engine.dialect.name == "sqlite":
             driver.execute(
-                f"CREATE TRIGGER refuse BEFORE INSERT ON {table} WHEN {condition}"
+                f"CREATE TRIGGER refuse BEFORE {event} ON {table} WHEN {condition}"
                 f" BEGIN SELECT {action}; END"
             )
             return
@@ -38,7 +43,8 @@ def add_trigger(
             f" IF {condition} THEN {action}; END IF; RETURN NEW; END $$"
         )
         driver.execute(
-            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
+            f"CREATE TRIGGER refuse BEFORE {event} ON {table}"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
         )
 
 

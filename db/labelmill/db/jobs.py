@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from labelmill.db.refusals import AddedJobs, add_each, refusal
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
+
+logger = logging.getLogger(__name__)
 
 
 class Lane(NamedTuple):
@@ -190,14 +193,36 @@ class Jobs(Repository):
     def withdraw(self, ids: Sequence[str]) -> None:
         """Take jobs out again that could not be sent, save those that somebody has claimed since.
 
-        Whoever claims a job sends it, and may have told a caller so.
+        Whoever claims a job sends it, and may have told a caller so. Where the database refuses to
+        take some out, they stay, and are sent later.
         """
         unclaimed = jobs.c.due_at == _due(jobs.c.enqueued_at)
-        with self._one_statement() as connection:
-            for some in blocks_of(ids):
-                connection.execute(delete(jobs).where(jobs.c.id.in_(some), unclaimed))
+        try:
+            with self._one_statement() as connection:
+                for some in blocks_of(ids):
+                    connection.execute(delete(jobs).where(jobs.c.id.in_(some), unclaimed))
+        except DBAPIError as error:
+            if not blames_rows(error):
+                raise
+            logger.warning("%d jobs stay in the ledger: %s", len(ids), _kind_of(error))
 
     def _claim(
+        self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
+    ) -> list[SubmittedJob]:
+        """Claim some; one whose change the database refuses holds up no others, and is not sent."""
+        try:
+            return self._claim_together(ids, condition, sent_at)
+        except DBAPIError as error:
+            if not blames_rows(error):
+                raise
+            if len(ids) == 1:
+                logger.warning("job %s cannot be claimed: %s", ids[0], _kind_of(error))
+                return []
+        half = len(ids) // 2
+        first = self._claim(ids[:half], condition, sent_at)
+        return first + self._claim(ids[half:], condition, sent_at)
+
+    def _claim_together(
         self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
     ) -> list[SubmittedJob]:
         has_row = select(results.c.id).where(results.c.id == jobs.c.id).exists()
@@ -256,6 +281,11 @@ def add_job(connection: Connection, schema: str | None, job: SubmittedJob) -> bo
         if not blames_rows(error):
             raise
         raise refusal(job, error) from None
+
+
+def _kind_of(error: DBAPIError) -> str:
+    # A trigger's own words may quote the payload, which is not known here.
+    return f"the database refuses it ({type(error.orig).__name__})"
 
 
 def _due(sent_at: datetime | ColumnElement[datetime]) -> ColumnElement[datetime]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -107,15 +108,8 @@ class Runs(Repository):
             JobError: if the database refuses the run.
         """
         insertion = self._insertion(run).returning(runs.c.id)
-        try:
-            with self._one_statement() as connection:
-                return connection.scalar(insertion) is not None
-        except DBAPIError as error:
-            if not blames_rows(error):
-                raise
-            raise JobError(
-                ErrorCode.UNSTORABLE, f"the database refused the run {run.id}: {words_of(error)}"
-            ) from None
+        with _refusing(run.id), self._one_statement() as connection:
+            return connection.scalar(insertion) is not None
 
     def add_jobs(self, run: Run, block: Sequence[SubmittedJob]) -> set[str]:
         """Write jobs, and their run with the first, in one transaction; return the new jobs' ids.
@@ -150,7 +144,7 @@ class Runs(Repository):
         return add_each(lambda some: self.add_jobs(run, some), block)
 
     def count_submitted(self, run_id: str, count: int) -> None:
-        """Add to the number of jobs that a run has sent."""
+        """Add to the number of jobs that a run has sent; raises as :meth:`add`."""
         self._update(run_id, submitted=runs.c.submitted + count)
 
     def finish(self, run_id: str, finished_at: datetime, rejected: int | None = None) -> None:
@@ -217,10 +211,22 @@ class Runs(Repository):
         return insert(runs).values(storable_record(runs, run)).on_conflict_do_nothing()
 
     def _update(self, run_id: str, **values: Any) -> None:
-        with self._one_statement() as connection:
+        with _refusing(run_id), self._one_statement() as connection:
             connection.execute(
                 update(runs).where(runs.c.id == storable_text(run_id)).values(values)
             )
+
+
+@contextmanager
+def _refusing(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not blames_rows(error):
+            raise
+        raise JobError(
+            ErrorCode.UNSTORABLE, f"the database refused the run {run_id}: {words_of(error)}"
+        ) from None
 
 
 def _finished_between(

@@ -358,16 +358,24 @@ class Client(Closeable):
 
         Raises:
             UnknownJob: the ledger has no job of that id.
+            JobError: the database refuses such a row; the job goes on.
             DatabaseUnavailable: the database is away; try again.
         """
         from labelmill.core.result import cancelled
+        from labelmill.db.errors import blames_rows
+        from labelmill.db.refusals import refusal
 
         job = self._database.jobs.get(job_id)
         if job is None:
             raise UnknownJob(job_id)
         row = cancelled(job, datetime.now(UTC))
-        if not self._database.results.write([row]):
-            return False
+        try:
+            if not self._database.results.write([row]):
+                return False
+        except Exception as error:
+            if not blames_rows(error):
+                raise
+            raise refusal(job, error) from None
         # With Redis away its message stays, and whoever takes it finds the row.
         with suppress(BrokerUnavailable):
             self._publisher.withdraw(row)

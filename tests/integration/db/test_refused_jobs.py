@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -46,7 +47,10 @@ def refusing(database: Database) -> Database:
 
 
 def ids_in(broker: redis.Redis, queue: str = "q") -> list[str]:
-    return sorted(message.decode(raw).id for raw in broker.lrange(queue, 0, -1))
+    return sorted(
+        message.decode(raw).id  # type: ignore[arg-type]
+        for raw in broker.lrange(queue, 0, -1)
+    )
 
 
 def test_a_lone_job_is_an_error_of_its_own(
@@ -89,6 +93,30 @@ def test_where_all_are_refused_it_is_the_database(database: Database) -> None:
     with pytest.raises(AllJobsRefused, match="takes no jobs at all"):
         database.jobs.add_each([a_job(f"{n}") for n in range(200)])
     assert issubclass(AllJobsRefused, DatabaseUnavailable)  # which is waited for
+
+
+def test_a_job_that_cannot_be_claimed_holds_up_no_others(
+    database: Database, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trigger that looks at every change of the ledger: the reconciler's claims are some."""
+    database.jobs.add([a_job(name) for name in ("a", "bad", "c")])
+    sqlite = database.engine.dialect.name == "sqlite"
+    action = (
+        f"RAISE(ABORT, '{SECRET.split()[0]}')" if sqlite else "RAISE EXCEPTION '%', NEW.payload"
+    )
+    add_trigger(database, "NEW.id = 'bad'", action, table="jobs", event="UPDATE")
+    claimed = database.jobs.claim_lost(["a", "bad", "c"], datetime.now(UTC), datetime.now(UTC))
+    assert sorted(job.id for job in claimed) == ["a", "c"]
+    assert "bad cannot be claimed" in caplog.text
+    assert "parcel" not in caplog.text
+
+
+def test_a_cancellation_whose_row_is_refused_is_told(database: Database, client: Client) -> None:
+    client.submit_text("q", "t", id="kept")
+    refuse_by(database, "raises", "NEW.id = 'kept'")
+    with pytest.raises(JobError, match="the database refused this job"):
+        client.cancel("kept")
+    assert client.result("kept") is None
 
 
 def test_in_bulk_a_row_is_rejected_alone(
