@@ -56,10 +56,10 @@ class DatabaseSettings(BaseSettings):
 
     database_url: str = "sqlite:///labelmill.db"
     """An SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://user:password@host/database``."""
-    database_schema: str = Field(
-        default="",
-        description="The schema of PostgreSQL in which the tables lie; if empty, the one that the"
-        " connection finds or makes tables in.",
+    database_schema: str | None = Field(
+        default=None,
+        description="The schema of PostgreSQL in which the tables lie; if unset or empty, the one"
+        " that a connection finds tables in.",
     )
 
 

@@ -47,7 +47,7 @@ def create_database_engine(url: str, schema: str | None = None) -> Engine:
             "LABELMILL_DATABASE_URL cannot be read; write sqlite:///labelmill.db or"
             " postgresql://user:password@host/database"
         ) from None
-    schema = DatabaseSettings().database_schema if schema is None else schema
+    schema = (DatabaseSettings().database_schema if schema is None else schema) or ""
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         if schema:
             raise ConfigurationError(
