@@ -12,6 +12,7 @@ import pytest
 from labelmill.broker.heartbeat import heartbeat_key
 from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client, NewJob
+from labelmill.recovery.reconciler import reconciling
 from tests.support.counting import database_of, depth, rows_of, wait_until_nothing_is_left
 from tests.support.triggers import add_trigger, drop_trigger, refuse_by
 from tests.support.waiting import wait_for
@@ -75,6 +76,8 @@ def test_a_job_whose_row_is_refused_is_a_dead_letter_and_the_others_are_written(
         assert "no label …" in dead["rowless"]["reason"]
         assert dead["labelled"]["reason"] == failed.error_message
         assert not waits_for_database(workers, worker)
+        with reconciling(workers.broker_url, workers.database_url, 0, 1000) as reconciler:
+            assert reconciler.sweep().sent == 0  # though one of them has no row
         assert "Ada" not in worker.text().replace(str(workers.folder), "")
 
         drop_trigger(database)
