@@ -63,6 +63,15 @@ def blames_rows(error: BaseException) -> bool:
     return isinstance(error, DataError | IntegrityError)
 
 
+def connection_was_lost(error: BaseException) -> bool:
+    """Whether an error of :func:`translated` came over a connection that is not used again.
+
+    What was asked for may have been done; and it may be done over another connection.
+    """
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and cause.connection_invalidated
+
+
 def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if blames_rows(error):
         return None

@@ -13,7 +13,7 @@ from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
 from labelmill.db.errors import translated
-from labelmill.db.repository import Repository, blocks_of, select_record
+from labelmill.db.repository import Repository, blocks_of, once_more, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
 
@@ -55,7 +55,7 @@ class Jobs(Repository):
             ValueError: if a number is not finite, a time has no zone, or an id, a run's id or a
                 model's alias is longer than ``MAX_ID_LENGTH``; nothing is written.
         """
-        added = self._insert(jobs, storable_jobs(block))
+        added = self._insert(jobs, storable_jobs(block), mark="enqueued_at")
         return {job.id for job in block if storable_text(job.id) not in added}
 
     def get(self, job_id: str) -> SubmittedJob | None:
@@ -66,12 +66,14 @@ class Jobs(Repository):
         """The jobs of these ids that the ledger has, by id."""
         return self._get_many(jobs, _JOBS, SubmittedJob, ids)
 
+    @once_more
     def remove(self, ids: Sequence[str]) -> None:
         """Take jobs out of the ledger again, because they could not be sent."""
         with self._one_statement() as connection:
             for some in blocks_of(ids):
                 connection.execute(delete(jobs).where(jobs.c.id.in_(some)))
 
+    @once_more
     def lanes(self) -> list[Lane]:
         """The lanes that have jobs; an index lookup each, however many jobs there are."""
         model, priority = jobs.c.model, jobs.c.priority
@@ -90,6 +92,7 @@ class Jobs(Repository):
                 )
         return lanes
 
+    @once_more
     def page(
         self, lane: Lane, after: Position | None, due_before: datetime, limit: int
     ) -> list[LedgerEntry]:
@@ -161,6 +164,7 @@ class Jobs(Repository):
         """
         return self._claim(ids, jobs.c.due_at == _due(claimed_at), sent_at)
 
+    @once_more
     def withdraw(self, ids: Sequence[str]) -> None:
         """Take jobs out again that could not be sent, save those that somebody has claimed since.
 

@@ -4,20 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, select
 
+from labelmill.core.errors import DatabaseUnavailable
 from labelmill.core.fields import fields_of
 from labelmill.core.text import storable_text
-from labelmill.db.connection import for_single_statements, for_writing
-from labelmill.db.errors import translated
+from labelmill.db.connection import for_single_statements, for_writing, patiently
+from labelmill.db.errors import connection_was_lost, translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import Row
 
 _IDS_A_QUERY = 1000
 
 _Record = TypeVar("_Record")
+_P = ParamSpec("_P")
+_Out = TypeVar("_Out")
+_Self = TypeVar("_Self", bound="Repository")
+
+
+def once_more(
+    method: Callable[Concatenate[_Self, _P], _Out],
+) -> Callable[Concatenate[_Self, _P], _Out]:
+    """Let a method, which must bear it, be tried again when its connection was lost or unusable.
+
+    Whoever has kept a connection is then no worse off than who opens one now.
+    """
+
+    @wraps(method)
+    def call(self: _Self, /, *arguments: _P.args, **options: _P.kwargs) -> _Out:
+        try:
+            return method(self, *arguments, **options)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        return method(self, *arguments, **options)
+
+    return call
 
 
 class Repository:
@@ -42,6 +67,12 @@ class Repository:
             yield connection
 
     @contextmanager
+    def _reading_at_length(self) -> Iterator[Connection]:
+        """For what reads many rows: it may take as long as the server works on it."""
+        with self._reading() as connection, patiently(connection):
+            yield connection
+
+    @contextmanager
     def _one_statement(self) -> Iterator[Connection]:
         """For one statement, which is then committed, on PostgreSQL by itself in one round trip."""
         with translated(self._engine), self._single.begin() as connection:
@@ -52,17 +83,35 @@ class Repository:
         with translated(self._engine), self._writer.begin() as connection:
             yield connection
 
-    def _insert(self, table: Table, rows: Sequence[Row]) -> set[str]:
+    def _insert(self, table: Table, rows: Sequence[Row], mark: str) -> set[str]:
         """Commit the rows whose ids are not in the table, and return those ids.
 
         Parameters:
             rows: as :mod:`.rows` returns them.
+            mark: the column of a time that tells these rows from others' of the same ids, for
+                when they are committed and the reply is lost.
         """
         if not rows:
             return set()
+        try:
+            return self._insert_missing(table, rows)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        added = self._insert_missing(table, rows)
+        marks = {row["id"]: row[mark] for row in rows if row["id"] not in added}
+        with self._reading() as connection:
+            for some in blocks_of(list(marks)):
+                written = select(table.c.id, table.c[mark]).where(table.c.id.in_(some))
+                found = connection.execute(written)
+                added.update(id for id, moment in found if moment == marks[id])
+        return added
+
+    def _insert_missing(self, table: Table, rows: Sequence[Row]) -> set[str]:
         with self._one_statement() as connection:
             return insert_missing(connection, table, rows)
 
+    @once_more
     def _get(
         self, table: Table, query: Select[*tuple[Any, ...]], make: Callable[..., _Record], key: str
     ) -> _Record | None:
@@ -71,6 +120,7 @@ class Repository:
             row = connection.execute(query.where(table.c.id == storable_text(key))).one_or_none()
         return None if row is None else make(*row)
 
+    @once_more
     def _get_many(
         self,
         table: Table,

@@ -15,7 +15,7 @@ from labelmill.core.run import Run
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
 from labelmill.db.insert import insert_missing
-from labelmill.db.repository import Repository, select_record
+from labelmill.db.repository import Repository, once_more, select_record
 from labelmill.db.results import outcomes, place
 from labelmill.db.rows import storable_jobs, storable_record
 from labelmill.db.tables import jobs, results, runs
@@ -68,6 +68,7 @@ class Runs(Repository):
         """The runs, the newest first."""
         return self.page(limit)[0]
 
+    @once_more
     def page(
         self, limit: int, after: PageCursor | None = None
     ) -> tuple[list[Run], PageCursor | None]:
@@ -86,6 +87,7 @@ class Runs(Repository):
         del found[limit:]
         return found, PageCursor(found[-1].created_at, found[-1].id) if more else None
 
+    @once_more
     def to_resume(self, model: str, source: str) -> Run | None:
         """The newest run of a source that can be resumed, or None."""
         query = _NEWEST_FIRST.limit(_SEARCHED).where(
@@ -130,11 +132,13 @@ class Runs(Repository):
         """Add to the number of jobs that a run has sent."""
         self._update(run_id, submitted=runs.c.submitted + count)
 
+    @once_more
     def finish(self, run_id: str, finished_at: datetime, rejected: int | None = None) -> None:
         """Write down that a run has sent all its jobs, and how many rows it could not, if given."""
         counted = {} if rejected is None else {"rejected": rejected}
         self._update(run_id, finished_at=finished_at, **counted)
 
+    @once_more
     def progress(self, run_id: str) -> RunProgress | None:
         """How far a run is, or None if there is no run of that id."""
         run_id = storable_text(run_id)
@@ -142,19 +146,21 @@ class Runs(Repository):
             select(outcome).where(results.c.run_id == run_id).scalar_subquery()
             for outcome in outcomes()
         ]
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             query = select(runs.c.submitted, *counts).where(runs.c.id == run_id)
             row = connection.execute(query).one_or_none()
         return None if row is None else RunProgress(*row)
 
+    @once_more
     def finished_since(self, run_id: str, since: datetime) -> int:
         """How many jobs of a run were finished at a time or later."""
         query = select(func.count()).where(
             results.c.run_id == storable_text(run_id), results.c.finished_at >= since
         )
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             return connection.scalar(query) or 0
 
+    @once_more
     def throughput(self, run_id: str, buckets: int = 60) -> RunThroughput:
         """A run's speed from its first result to its last.
 
@@ -167,7 +173,7 @@ class Runs(Repository):
             of_run.order_by(finished_at).limit(1).scalar_subquery(),
             of_run.order_by(finished_at.desc()).limit(1).scalar_subquery(),
         )
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             moments = [each for each in connection.execute(first_last).one() if each is not None]
             if not moments:
                 return RunThroughput(1.0, [])

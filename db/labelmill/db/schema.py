@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select, text
 
-from labelmill.core.errors import SchemaOutOfDate
-from labelmill.db.connection import create_database_engine, for_writing, shown
+from labelmill.core.errors import ConfigurationError, SchemaOutOfDate
+from labelmill.db.connection import create_database_engine, for_writing, patiently, shown
 from labelmill.db.errors import translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -34,7 +34,7 @@ def upgrade(url: str) -> Upgraded:
     Processes that upgrade at the same time wait for the first; the others find nothing to do.
 
     Raises:
-        ConfigurationError: if the URL cannot be used.
+        ConfigurationError: if the URL cannot be used, or the database's encoding is not UTF8.
         DatabaseUnavailable: if the database cannot be reached.
         SchemaOutOfDate: if a newer version of Labelmill has migrated it.
     """
@@ -43,7 +43,8 @@ def upgrade(url: str) -> Upgraded:
 
     engine = create_database_engine(url)
     try:
-        with translated(engine), for_writing(engine).begin() as connection:
+        with translated(engine), for_writing(engine).begin() as connection, patiently(connection):
+            _require_unicode(connection)
             _wait_for_other_upgrades(connection)
             before = _revision(connection)
             _require_known(before, engine)
@@ -108,7 +109,20 @@ def _wait_for_other_upgrades(connection: Connection) -> None:
     # On SQLite the transaction began as the only writer; PostgreSQL needs a lock of its own. It
     # goes with the transaction, however that ends.
     if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+
+
+def _require_unicode(connection: Connection) -> None:
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database {shown(connection.engine.url)} has the encoding {encoding}, which cannot"
+            " hold every text; make another: CREATE DATABASE labelmill ENCODING 'UTF8' TEMPLATE"
+            " template0"
+        )
 
 
 def _require_known(revision: str | None, engine: Engine) -> None:
