@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -20,7 +20,7 @@ SILENCE_SECONDS = 20.0
 """For how long a server may say nothing while it is waited for; ``silence_timeout`` in the URL."""
 
 _CONNECT_SECONDS = 10
-_LONGEST_SECONDS = 3600
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.5, 3600  # what silence_timeout may be
 _OLDEST_SECONDS = 1800  # of a connection: what the name in the URL leads to may change
 
 # As parts of that silence. The server speaks of a lock before we give up. An abandoned write ends
@@ -29,6 +29,7 @@ _OLDEST_SECONDS = 1800  # of a connection: what the name in the URL leads to may
 _LOCK = 0.75
 _STATEMENT = 3
 _ASKING = 0.25
+_DOUBTS = 3
 _WATCHED = 140000  # the first version that sees during a statement that nobody waits for it
 
 # What every pooler keeps for its client, since the server tells when they change.
@@ -63,7 +64,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     silence = SILENCE_SECONDS
     working: Callable[[], bool | None] | None = None
-    _another: Callable[[], BoundedConnection]
+    _another: Callable[..., BoundedConnection]
 
     def wait(self, gen: PQGen[_R], *arguments: Any, **options: Any) -> _R:
         """Wait as psycopg does.
@@ -96,10 +97,12 @@ class BoundedConnection(psycopg.Connection[Any]):
     def is_working(self, backend: int) -> bool | None:
         """Whether the server is at a statement of that process; None if it cannot be asked."""
         try:
-            with self._another() as other:
+            with self._another(connect_timeout=max(2, int(self.silence * _ASKING))) as other:
                 found = other.execute(
                     "SELECT state FROM pg_stat_activity WHERE pid = %s", [backend]
                 ).fetchone()
+        except psycopg.errors.TooManyConnections:
+            return True  # as far as anybody can tell
         except psycopg.Error:
             return None
         return found is not None and (found[0] is None or not found[0].startswith("idle"))
@@ -126,7 +129,7 @@ class _Patience:
             return
         # The reply may be on its way just now; and who cannot be asked may be too busy.
         self._doubts += 2 if working is False else 1
-        if self._working is None or self._doubts >= 4:
+        if self._working is None or self._doubts >= _DOUBTS:
             raise ServerSilent(f"the server was silent for {self._seconds:g} s")
         self._until = time.monotonic() + self._seconds * _ASKING
 
@@ -211,8 +214,8 @@ class _Sessions:
     ) -> BoundedConnection:
         """Open a connection, and set what is relied on in one round trip."""
 
-        def another() -> BoundedConnection:
-            connection = BoundedConnection.connect(*arguments, **options, autocommit=True)
+        def another(**changes: int) -> BoundedConnection:
+            connection = BoundedConnection.connect(*arguments, **options | changes, autocommit=True)
             connection.silence, connection._another = self._silence, another
             return connection
 
@@ -246,6 +249,10 @@ class _Sessions:
         if spoilt:
             context.is_disconnect = True
             context.invalidate_pool_on_disconnect = True
+            if context.execution_context is not None:
+                # SQLAlchemy does not, where the connection is given up; psycopg complains.
+                with suppress(psycopg.Error):
+                    context.execution_context.cursor.close()
 
     def _set_up(self, connection: BoundedConnection) -> bool:
         """Make the settings; whether the connection is to a server and not to a pooler.
@@ -309,6 +316,8 @@ def _silence(given: Any) -> float:
         seconds = float(given)
     except (TypeError, ValueError):
         seconds = 0.0
-    if not 1 <= seconds <= _LONGEST_SECONDS:
-        raise ValueError(f"silence_timeout is from 1 to {_LONGEST_SECONDS} seconds")
+    if not _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:
+        raise ValueError(
+            f"silence_timeout is from {_SHORTEST_SECONDS} to {_LONGEST_SECONDS} seconds"
+        )
     return seconds
