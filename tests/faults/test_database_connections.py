@@ -141,7 +141,7 @@ def test_a_lost_reply_to_what_is_not_repeated(
     containing: bytes, ask: Callable[[Database], Any], proxy: Proxy, remote: Database
 ) -> None:
     proxy.eat(containing)
-    with soon(), pytest.raises(DatabaseUnavailable, match="silent for 0.5 s"):
+    with soon(), pytest.raises(DatabaseUnavailable, match=r"silent for 0\.5 s"):
         ask(remote)
     assert proxy.losses == 1
     ask(remote)
