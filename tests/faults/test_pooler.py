@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
 from labelmill.client import NewJob
@@ -55,13 +55,16 @@ def clients(pooled_url: str) -> Iterator[list[Database]]:
 def use(database: Database, name: str) -> None:
     """Whatever is done with a database, each often enough for its statement to be prepared."""
     row = a_result(name, run_id="r")
-    for number in range(8):
-        assert database.results.write([row]) == (number == 0)
-        assert database.results.get(name) == row
-        database.jobs.add([a_job(f"{name}{number}")])
-        assert database.jobs.get(f"{name}{number}") is not None
-        database.runs.add_jobs(Run(name, "topics", "test", NOON), [a_job(f"{name}r{number}")])
-        database.jobs.claim_lost([f"{name}{number}"], NOON, NOON)
+    ids = [f"{name}{number}" for number in range(8)]
+    assert [database.results.write([row]) for _ in ids] == [1, *[0] * 7]
+    assert [database.results.get(name) for _ in ids] == [row] * 8
+    for each in ids:
+        assert database.jobs.add([a_job(each)]) == set()
+    for each in ids:
+        assert len(database.jobs.claim_lost([each], NOON.replace(year=2027), NOON)) == 1
+    for each in ids:
+        added = database.runs.add_jobs(Run(name, "topics", "test", NOON), [a_job(f"r{each}")])
+        assert added == {f"r{each}"}
 
 
 def test_transactions_on_any_of_few_connections(clients: list[Database]) -> None:
@@ -142,10 +145,32 @@ def test_a_pooler_that_is_taken_for_a_server(
         return True
 
     monkeypatch.setattr(postgresql._Sessions, "_set_up", lambda _self, each: taken(each))
-    with clients[0].engine.connect() as held:
-        held.execute(text("SELECT 1"))
-        for each in clients[1:]:
-            use(each, f"{id(each)}")
+    one, other, left, right = clients
+    ids = [f"id{number}" for number in range(8)]
+    # Each client is alone on one of the two servers when it prepares its first statement. Then one
+    # is on the other's.
+    on_left, on_right = held_by(left), held_by(right)
+    on_left.close()
+    for each in ids:
+        one.results.write([a_result(each)])
+    on_left = held_by(left)
+    on_right.close()
+    for each in ids:
+        other.jobs.add([a_job(each)])
+    on_right = held_by(right)
+    on_left.close()
+    assert other.jobs.add([a_job("new")]) == set()
+    on_right.close()
+    assert one.results.write([a_result("new")]) == 1
+    assert len(one.results.get_many([*ids, "new"])) == 9
+    assert len(one.jobs.get_many([*ids, "new"])) == 9
+
+
+def held_by(database: Database) -> Connection:
+    """A connection in a transaction, and so one to the server that nobody else uses."""
+    connection = database.engine.connect()
+    connection.execute(text("SELECT 1"))
+    return connection
 
 
 def test_a_lost_reply_and_a_long_read(pooler: PgBouncer, pooled_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -224,6 +225,9 @@ class _Sessions:
             direct = self._set_up(connection)
             # A pooler gives each transaction another server, which has not prepared it.
             connection.prepare_threshold = self._threshold if direct else None
+            # And has it a statement of that name, it is another client's: where the pooler is not
+            # known as one, names that nobody else gives turn wrong rows into an error.
+            connection._prepared._prepared_idx = secrets.randbits(48)
             connection.autocommit = False
         except BaseException:
             connection.close()
