@@ -95,7 +95,8 @@ def shown(url: URL) -> str:
 
 
 _SEVERAL_HOSTS = re.compile(
-    r"(?P<before>postgres[^/?#]*://(?:[^/?#@]*@)?)(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<path>/[^?#]*)?"
+    r"(?P<before>postgres[^/?#]*://(?:[^/?#@]*@)?)(?P<hosts>[^/?#@]*,[^/?#@]*)(?=[/?#]|$)"
+    r"(?P<path>/[^?#]*)?"
 )
 
 
