@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -184,22 +184,27 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             return
 
 
-_OF_THE_STATEMENT = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_CONSTRAINT,
-    sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_INTERRUPT,
+_OF_THE_FILE = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
 }
 
 
 def _judge_sqlite(context: ExceptionContext) -> None:
     """Throw away a connection that may be to a file which has changed under it."""
-    code = _primary(context.original_exception)
-    if context.connection is not None and code is not None and code not in _OF_THE_STATEMENT:
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = True
+    connection = context.connection
+    if connection is None or _primary(context.original_exception) not in _OF_THE_FILE:
+        return
+    # With a statement that was not ended its locks would stay.
+    if context.execution_context is not None:
+        context.execution_context.cursor.close()
+    with suppress(sqlite3.Error):
+        connection.connection.rollback()
+    context.is_disconnect = True
+    context.invalidate_pool_on_disconnect = True
 
 
 def _primary(error: BaseException) -> int | None:

@@ -213,7 +213,7 @@ class _Sessions:
         arguments: list[Any],
         options: dict[str, Any],
     ) -> BoundedConnection:
-        """Open a connection, and set what is relied on in one round trip."""
+        """Open a connection, and set what is relied on."""
 
         def another(**changes: int) -> BoundedConnection:
             connection = BoundedConnection.connect(*arguments, **options | changes, autocommit=True)
@@ -263,21 +263,19 @@ class _Sessions:
 
         A pooler has to make up the number of the process: its client has none for itself.
         """
-        own = {
-            name: value
-            for name, value in self._own.items()
-            if name != "client_connection_check_interval"
-            or connection.info.server_version >= _WATCHED
-        }
-        always = [f"set_config('{name}', '{value}', false)" for name, value in self._kept.items()]
-        direct = [
-            f"CASE WHEN pg_backend_pid() = %(pid)s THEN set_config('{name}', '{value}', false) END"
-            for name, value in own.items()
-        ]
-        query = ", ".join(["SELECT pg_backend_pid() = %(pid)s", *always, *direct])
-        pid = {"pid": connection.info.backend_pid}
-        found = connection.execute(query.encode(), pid).fetchone()
-        return bool(found and found[0])
+        told = connection.info.parameter_status
+        wanted = {name: value for name, value in self._kept.items() if told(name) != value}
+        backend = connection.execute("SELECT pg_backend_pid()").fetchone()
+        direct = backend == (connection.info.backend_pid,)
+        if direct:
+            wanted |= self._own
+            if connection.info.server_version < _WATCHED:
+                wanted.pop("client_connection_check_interval", None)
+        # Whatever is set here binds some poolers to one server.
+        if wanted:
+            settings = [f"set_config('{name}', '{value}', false)" for name, value in wanted.items()]
+            connection.execute(f"SELECT {', '.join(settings)}".encode())
+        return direct
 
 
 def _defaults(url: URL, silence: float) -> Mapping[str, str | int]:
