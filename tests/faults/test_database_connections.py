@@ -516,3 +516,17 @@ def test_an_sqlite_file_that_can_only_be_read(sqlite_url: str, tmp_path: Path) -
         assert database.results.get("a") is not None
         with pytest.raises(DatabaseUnavailable, match="readonly"):
             database.results.write([a_result("b")])
+
+
+def test_an_sqlite_file_that_is_broken_and_mended(sqlite_url: str) -> None:
+    path = Path(make_url(sqlite_url).database or "")
+    with Database.open(sqlite_url) as database:
+        database.results.write([a_result("a")])
+        database.engine.dispose()
+        whole = path.read_bytes()
+        path.write_bytes(b"broken" * 1000)
+        with pytest.raises(DatabaseUnavailable, match="not a database"):
+            database.results.write([a_result("b")])
+        path.write_bytes(whole)
+        assert database.results.write([a_result("b")]) == 1
+        assert set(database.results.get_many(["a", "b"])) == {"a", "b"}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import (
+    DatabaseError,
     DataError,
     DBAPIError,
     IntegrityError,
@@ -84,6 +85,11 @@ def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return DatabaseUnavailable(
             f"the database {shown(engine.url)} does not answer: {_first_line(error.orig)}"
+        )
+    # A file that is no database, or a broken one.
+    if type(error) is DatabaseError:
+        return DatabaseUnavailable(
+            f"the database {shown(engine.url)} cannot be read: {_first_line(error.orig)}"
         )
     # A standby, or a role that was not given its rights yet: both are mended from outside.
     if isinstance(error, InternalError) or (getattr(error.orig, "sqlstate", None) == _NO_PRIVILEGE):
