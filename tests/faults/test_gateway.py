@@ -155,7 +155,7 @@ def test_killed_between_the_ledger_and_the_queue_it_loses_nothing(
                 process.wait()
         with redis.Redis.from_url(server.url) as broker:
             broker.flushall()
-        with reconciling(server.url, sqlite_url, grace=0.001) as reconciler:
+        with reconciling(server.url, sqlite_url, 0.001, 100_000) as reconciler:
             assert wait_for(lambda: reconciler.sweep().sent) >= 1
         with redis.Redis.from_url(server.url) as broker:
             assert any(b'"id":"lost"' in message for message in broker.lrange("texts", 0, -1))

@@ -65,6 +65,7 @@ def depth(broker: redis.Redis, queue: str = "scripted") -> dict[str, int]:
 def wait_until_nothing_is_left(broker: redis.Redis, queue: str = "scripted") -> None:
     """Wait until Redis knows of no job of the queue, and of nothing that kombu would have taken."""
     keys = QueueKeys(queue)
-    mine = [*keys.lists, keys.messages, keys.attempts, keys.deadlines, keys.delayed]
+    books = [keys.messages, keys.attempts, keys.deadlines, keys.delayed]
+    mine = [*keys.lists, *books, keys.unstarted, keys.excused]
     wait_for(lambda: broker.exists(*mine) == 0)
     assert not broker.exists("unacked")

@@ -172,7 +172,7 @@ def test_most_of_our_commands_are_shown_somewhere() -> None:
     shown = {
         ours[0] for block in of(*SHELLS) for words in commands(block) if (ours := of_ours(words))
     }
-    assert set(COMMANDS) - shown <= {"dead", "db", "demo", "health", "reconcile"}
+    assert set(COMMANDS) - shown <= {"cancel", "dead", "db", "demo", "health", "reconcile"}
 
 
 @pytest.mark.parametrize("block", of("python"), ids=str)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from labelmill.broker.connection import open_broker
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeat_of, heartbeats
 from labelmill.core.errors import ServiceUnavailable
 from labelmill.core.settings import BrokerSettings
 
@@ -28,11 +28,11 @@ def health(
     broker = open_broker(BrokerSettings().broker_url)
     host = socket.gethostname()
     name = name and name.replace("%h", host)
-    alive = [
-        beat
-        for beat in heartbeats(broker)
-        if (beat["worker"] == name if name else beat["worker"].endswith(f"@{host}"))
-    ]
+    if name:
+        beat = heartbeat_of(broker, name)
+        alive = [] if beat is None else [beat]
+    else:
+        alive = [each for each in heartbeats(broker) if each["worker"].endswith(f"@{host}")]
     if not alive:
         raise ServiceUnavailable(f"no fresh heartbeat of {name or f'a worker on {host}'}")
     # A restart of the worker would not mend the database: it lives.

@@ -56,6 +56,11 @@ COMMANDS: Mapping[str, CommandRef] = {
         "submit",
         "Submit one job, or many from files, folders and streams of any size.",
     ),
+    "cancel": CommandRef(
+        "labelmill.cli.cancel",
+        "cancel",
+        "Withdraw jobs that have no result yet: each gets a row, failed / revoked, and no other.",
+    ),
     "status": CommandRef(
         "labelmill.cli.status", "status", "Show queues, workers and the newest runs."
     ),

@@ -44,6 +44,7 @@ def reconcile(
         settings.broker_url,
         DatabaseSettings().database_url,
         settings.reconcile_grace if grace is None else grace,
+        settings.max_waiting,
     ) as reconciler:
         while True:
             try:

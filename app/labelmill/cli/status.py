@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from labelmill.broker.connection import open_broker
 from labelmill.broker.heartbeat import heartbeats
@@ -37,12 +38,16 @@ def status(
     with Database.open(DatabaseSettings().database_url) as database:
         beats = heartbeats(broker)
         counts = database.results.counts()
-        depths = QueueInspector(broker).depths(_queues(settings, database, counts))
+        counted = QueueInspector(broker).counts(_queues(settings, database, counts))
         runs = [
             (run, progress)
             for run in database.runs.newest(_SHOWN_RUNS)
             if (progress := database.runs.progress(run.id))
         ]
+    depths = {name: each.depth for name, each in counted.items()}
+    troubles = {name: each.refusal for name, each in counted.items() if each.refusal}
+    for beat in beats:
+        troubles = beat.get("troubles", {}) | troubles
     served = {model for beat in beats for model in beat["models"]}
     if as_json:
         body = {
@@ -52,6 +57,7 @@ def status(
                     "served": queue in served,
                     "succeeded": counts.get(queue, ResultCounts()).succeeded,
                     "failed": counts.get(queue, ResultCounts()).failed,
+                    "trouble": troubles.get(queue),
                 }
                 for queue, depth in depths.items()
             },
@@ -70,6 +76,8 @@ def status(
         sys.stdout.write(json.dumps(body) + "\n")
         return
     _stdout.print(report.queues_table(depths, counts))
+    for queue, why in troubles.items():
+        _stdout.print(f"[yellow]Redis refuses the queue[/] {escape(f'{queue}: {why}')}")
     _stdout.print(report.workers_table(beats) if beats else "[yellow]no worker is running[/]")
     if beats:
         _stdout.print(report.running_table(beats))

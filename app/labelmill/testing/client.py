@@ -73,6 +73,18 @@ class InMemoryBroker:
             self._delayed[queue].append((eta, raw))
             self._delayed[queue].sort(key=itemgetter(0))
 
+    def withdraw(self, result: Result) -> None:
+        """Take a cancelled job out of its queue."""
+        with self._lock:
+            for name in QueueKeys(result.model).lists:
+                kept = [raw for raw in self._lists[name] if message.decode(raw).id != result.id]
+                self._lists[name] = kept
+            self._delayed[result.model] = [
+                (eta, raw)
+                for eta, raw in self._delayed[result.model]
+                if message.decode(raw).id != result.id
+            ]
+
     def waiting(self, queue: str) -> int:
         """How many messages wait in a queue, delayed ones included."""
         with self._lock:

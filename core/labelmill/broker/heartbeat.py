@@ -6,20 +6,31 @@ import json
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import NotRequired
+from typing import NotRequired, cast
 
 import redis
 from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
 
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.older import keys_of_older
 from labelmill.core.running import RunningModel
 
 _PREFIX = "labelmill:worker:"
+
+#: Sorted set: the names of the workers, by when their heartbeat ends (ms of the server's clock). To
+#: find them by their keys would be a walk past all that other applications keep.
+WORKERS = "labelmill:workers"
+
+_KEPT_MS = 3_600_000  # for which a name is kept that has no heartbeat any more
 
 # A server at its maxmemory takes a script whose first write frees memory: see leases/take.lua.
 _WRITE = """
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[4])
 """
 
 
@@ -39,6 +50,8 @@ class Heartbeat(TypedDict):
     waiting_for: str | None
     #: How each of its models is run. Older workers do not tell.
     running: NotRequired[dict[str, RunningModel]]
+    #: The queues that Redis refuses, and why in its words; each is tried again by itself.
+    troubles: NotRequired[dict[str, str]]
 
 
 def heartbeat_key(worker: str) -> str:
@@ -53,8 +66,10 @@ def heartbeats(broker: redis.Redis) -> list[Heartbeat]:
         BrokerUnavailable: Redis does not answer.
     """
     with broker_errors():
-        names = sorted(broker.scan_iter(match=f"{_PREFIX}*", count=1000))
-        beats = broker.mget(names) if names else []
+        indexed = cast("list[bytes]", broker.zrange(WORKERS, 0, -1))
+        keys = {_PREFIX.encode() + name for name in indexed}
+        keys.update(keys_of_older(broker, f"{_PREFIX}*"))
+        beats = broker.mget(sorted(keys)) if keys else []
     return [json.loads(beat) for beat in beats if beat is not None]
 
 
@@ -101,6 +116,7 @@ class HeartbeatWriter:
         in_flight: int,
         waiting_for: str | None,
         running: dict[str, RunningModel],
+        troubles: dict[str, str],
     ) -> Heartbeat:
         """A heartbeat with these figures."""
         return Heartbeat(
@@ -115,6 +131,7 @@ class HeartbeatWriter:
             in_flight=in_flight,
             waiting_for=waiting_for,
             running=running,
+            troubles=troubles,
         )
 
     def write(self, beat: Heartbeat) -> None:
@@ -123,7 +140,10 @@ class HeartbeatWriter:
         Raises:
             redis.RedisError: Redis does not answer.
         """
-        self._write(keys=[heartbeat_key(self._name)], args=[json.dumps(beat), self._lifetime_ms])
+        self._write(
+            keys=[heartbeat_key(self._name), WORKERS],
+            args=[json.dumps(beat), self._lifetime_ms, self._name, _KEPT_MS],
+        )
 
     def remove(self) -> None:
         """Remove it, as the worker has ended.
@@ -132,3 +152,4 @@ class HeartbeatWriter:
             redis.RedisError: Redis does not answer.
         """
         self._broker.delete(heartbeat_key(self._name))
+        self._broker.zrem(WORKERS, self._name)

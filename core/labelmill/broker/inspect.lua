@@ -1,17 +1,19 @@
--- Where the jobs of one queue are, in one atomic step: since when the oldest of each list has
--- waited, and, if asked, which jobs are leased or were to be by now.
+-- Where the jobs of one queue are, in one atomic step: when the oldest of each list say that they were
+-- sent, and, if asked, which jobs are leased, or were to be by now, and which wait at the end of a list
+-- from which they are taken, and to which a worker gives them back.
 --
--- The lists are first in, first out, and only the client's own messages say when they were sent;
--- one of another's is skipped. Of a message only the end is read, which has the headers and the
--- properties but not the body: it may hold an image.
+-- Of a message only the end is read, which has the headers and the properties but not the body: it may
+-- hold an image.
 --
 -- KEYS  messages, deadlines, delayed, list, list, …
--- ARGV  how many messages of a list to look at, leased (1 or 0)
--- Returns  server time in µs, {for each list: the time that its oldest message was sent, 'none'
---          waiting, or 'unknown'}, {JSON string of a leased job's id, …}
+-- ARGV  how many messages of a list to ask when they were sent, held (1 or 0)
+-- Returns  server time in µs, {for each list: {how many wait, when one was sent, …}}, {JSON string of
+--          a leased job's id, …}, {of one that may have been given back, …}
 
 local messages, deadlines, delayed = KEYS[1], KEYS[2], KEYS[3]
-local look, with_leased = tonumber(ARGV[1]), ARGV[2] == '1'
+local asked, with_held = tonumber(ARGV[1]), ARGV[2] == '1'
+local FIRST_LIST = 4
+local MOST_GIVEN_BACK, MOST_BYTES = 1000, 4 * 1024 * 1024
 
 local clock = redis.call('TIME')
 
@@ -22,41 +24,47 @@ end
 
 local function sent_at(message)
   local head = ending(message)
-  return string.match(head, '"sent_at":"([^"]*)"') or string.match(head, '"enqueued_at":"([^"]*)"')
-end
-
-local function waiting_since(list)
-  for i = 1, look do
-    local message = redis.call('LINDEX', list, -i)
-    if not message then
-      return 'none'
-    end
-    local moment = sent_at(message)
-    if moment then
-      return moment
-    end
-  end
-  return 'unknown'
+  return string.match(head, '"sent_at":%s*"([^"]*)"') or string.match(head, '"enqueued_at":%s*"([^"]*)"')
 end
 
 local lists = {}
-for key = 4, #KEYS do
-  lists[#lists + 1] = waiting_since(KEYS[key])
+for key = FIRST_LIST, #KEYS do
+  local waiting = redis.call('LLEN', KEYS[key])
+  local found = {waiting}
+  for i = 1, math.min(asked, waiting) do
+    found[#found + 1] = sent_at(redis.call('LINDEX', KEYS[key], -i))
+  end
+  lists[#lists + 1] = found
 end
 
-local leased = {}
-local function add(deliveries)
-  for _, delivery in ipairs(deliveries) do
-    local message = redis.call('HGET', messages, delivery) or ''
-    leased[#leased + 1] =
-      string.match(ending(message), '"correlation_id":(".-"),"delivery_mode"')
+local leased, given_back = {}, {}
+local function add(ids, message)
+  local _, place = string.find(message, '"correlation_id":', math.max(1, #message - 8192), true)
+  if place then
+    ids[#ids + 1] = string.match(message, '^(".-"),"delivery_mode"', place + 1)
+      or string.match(message, '^%s*("[^"]*")', place + 1)
   end
 end
-if with_leased then
+if with_held then
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  add(redis.call('ZRANGE', deadlines, 0, -1))
+  for _, delivery in ipairs(redis.call('ZRANGE', deadlines, 0, -1)) do
+    add(leased, redis.call('HGET', messages, delivery) or '')
+  end
   -- The rest has an eta that has not come: nobody misses it yet.
-  add(redis.call('ZRANGEBYSCORE', delayed, '-inf', now))
+  for _, delivery in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now)) do
+    add(leased, redis.call('HGET', messages, delivery) or '')
+  end
+  for key = FIRST_LIST, #KEYS do
+    local bytes = 0
+    for i = 1, MOST_GIVEN_BACK do
+      local message = bytes < MOST_BYTES and redis.call('LINDEX', KEYS[key], -i)
+      if not message then
+        break
+      end
+      bytes = bytes + #message
+      add(given_back, message)
+    end
+  end
 end
 
-return {string.format('%.0f', clock[1] * 1000000 + clock[2]), lists, leased}
+return {string.format('%.0f', clock[1] * 1000000 + clock[2]), lists, leased, given_back}

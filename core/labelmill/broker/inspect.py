@@ -3,45 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import redis
 
 from labelmill.broker.connection import broker_errors
+from labelmill.broker.parts import parts
 from labelmill.broker.queues import PRIORITY_STEPS, QueueKeys
 
-_SCRIPT = Path(__file__).with_name("inspect.lua")
-
-# Messages of strangers, at the head of a list, that are looked past.
-_LOOK = 1000
+_ASKED = 99  # of the oldest messages of a list, when they were sent
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
     """Where the jobs of one queue were at one moment.
 
-    ``waiting_since`` has, by list, when the oldest job that waits in it was sent: the moment itself
-    for an empty list, None where strangers' messages hide it. ``leased`` has the jobs that are in
-    some worker's hands, or were delayed until now.
+    ``sent`` has, by list, when some of the oldest jobs that wait in it were sent, by their senders'
+    clocks. ``leased`` has the jobs that are in some worker's hands, or were delayed until now;
+    ``given_back`` the oldest that wait, where a worker gives back what it had in hand.
     """
 
     keys: QueueKeys
     moment: datetime
-    waiting_since: dict[str, datetime | None]
+    waiting: int
+    sent: dict[str, list[datetime]]
     leased: frozenset[str]
+    given_back: frozenset[str]
 
-    def gone_before(self, priority: int, grace: timedelta) -> datetime | None:
-        """What was sent before then no longer waits in its list; None where that is not known.
+    @property
+    def oldest(self) -> datetime | None:
+        """When the first of those that wait was sent; None where none says so."""
+        return min((moment for times in self.sent.values() for moment in times), default=None)
+
+    def most_gone_before(self, priority: int, grace: timedelta) -> datetime:
+        """Of what was sent before then, most no longer waits in its list.
+
+        It depends on the clocks of those who sent: what it lets through has to be looked for.
 
         Parameters:
-            grace: how far the clocks of producers, and the order of sending, may be apart.
+            grace: for which a job that was sent is not missed yet.
         """
-        since = self.waiting_since[self.keys.list_name(priority)]
-        return since - grace if since is not None else None
+        return min(self._believed(priority), self.moment) - grace
+
+    def ahead(self, priority: int) -> timedelta:
+        """How far the senders' clocks are ahead of the server's, as far as can be seen."""
+        return self._believed(priority) - self.moment
+
+    def _believed(self, priority: int) -> datetime:
+        times = self.sent[self.keys.list_name(priority)]
+        # The one in the middle: a few wrong clocks have no say.
+        return statistics.median_low(times) if times else self.moment
 
 
 class QueueDepth(TypedDict):
@@ -53,6 +70,13 @@ class QueueDepth(TypedDict):
     dead: int
 
 
+class QueueCount(NamedTuple):
+    """What could be counted of a queue, and what Redis says of what could not."""
+
+    depth: QueueDepth
+    refusal: str | None
+
+
 class QueueInspector:
     """Looks where jobs are; whoever shows or scales by what waits asks it.
 
@@ -62,7 +86,8 @@ class QueueInspector:
 
     def __init__(self, broker: redis.Redis) -> None:
         self._broker = broker
-        self._look = broker.register_script(_SCRIPT.read_text())
+        self._look = _script(broker, "inspect")
+        self._ids = _script(broker, "ids")
 
     def now(self) -> datetime:
         """The server's time.
@@ -75,10 +100,18 @@ class QueueInspector:
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
 
     def depths(self, queues: Iterable[str]) -> dict[str, QueueDepth]:
-        """Count the jobs of each queue in one round trip.
+        """Count the jobs of each queue in one round trip; what cannot be counted is 0.
 
         Raises:
-            BrokerUnavailable: Redis does not answer.
+            BrokerUnavailable: Redis does not answer, or refuses everything.
+        """
+        return {name: counted.depth for name, counted in self.counts(queues).items()}
+
+    def counts(self, queues: Iterable[str]) -> dict[str, QueueCount]:
+        """Like :meth:`depths`, with what Redis refuses, such as a key of another application.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer, or refuses everything.
         """
         names = list(queues)
         with broker_errors(), self._broker.pipeline(transaction=False) as pipe:
@@ -88,46 +121,95 @@ class QueueInspector:
                 pipe.zcard(keys.deadlines)
                 pipe.zcard(keys.delayed)
                 pipe.llen(keys.dead)
-            replies = iter(pipe.execute())
-        return {
-            name: QueueDepth(
-                waiting=sum(next(replies) for _ in PRIORITY_STEPS),
-                leased=next(replies),
-                delayed=next(replies),
-                dead=next(replies),
-            )
-            for name in names
-        }
+            replies: list[Any] = pipe.execute(raise_on_error=False)
+            refusals = [each for each in replies if isinstance(each, Exception)]
+            if refusals and len(refusals) == len(replies):
+                raise refusals[0]
+        each_queue = iter(replies)
+        return {name: _count([next(each_queue) for _ in range(_COUNTS)]) for name in names}
 
-    def snapshot(self, queue: str, *, leased: bool) -> QueueSnapshot:
+    def snapshot(self, queue: str, *, held: bool) -> QueueSnapshot:
         """Where the jobs of a queue are now.
 
         Parameters:
-            leased: whether to name the leased ones, which costs Redis a look at each.
+            held: whether to name those that are leased or given back, which costs Redis a look at
+                each.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
         """
         keys = QueueKeys(queue)
         with broker_errors():
-            microseconds, lists, ids = self._look(
+            microseconds, lists, leased, given_back = self._look(
                 keys=[keys.messages, keys.deadlines, keys.delayed, *keys.lists],
-                args=[_LOOK, int(leased)],
+                args=[_ASKED, int(held)],
             )
-        moment = datetime.fromtimestamp(int(microseconds) / 1e6, UTC)
         return QueueSnapshot(
             keys,
-            moment,
-            {name: _moment(each, moment) for name, each in zip(keys.lists, lists, strict=True)},
-            frozenset(json.loads(each) for each in ids),
+            moment=datetime.fromtimestamp(int(microseconds) / 1e6, UTC),
+            waiting=sum(waiting for waiting, *_ in lists),
+            sent={
+                name: [moment for each in times if (moment := _moment(each))]
+                for name, (_, *times) in zip(keys.lists, lists, strict=True)
+            },
+            leased=frozenset(_read(leased)),
+            given_back=frozenset(_read(given_back)),
         )
 
+    def absent(self, queue: str, ids: Iterable[str]) -> set[str]:
+        """Which of these jobs are nowhere in a queue: not waiting, leased, due or dead.
 
-def _moment(sent_at: bytes, now: datetime) -> datetime | None:
-    if sent_at == b"none":
-        return now
+        Every message that waits is looked at, in parts that hold up the server for some
+        milliseconds each, until all the jobs are found: about four seconds for a million.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        absent = set(ids)
+        keys = QueueKeys(queue)
+        for name in (*keys.lists, keys.dead):
+            for part in parts(partial(self._ids_of, name)):
+                absent.difference_update(part)
+                if not absent:
+                    return absent
+        # Last, for what was taken meanwhile, and for what was given back where it had been looked.
+        snapshot = self.snapshot(queue, held=True)
+        return absent - snapshot.leased - snapshot.given_back
+
+    def _ids_of(self, name: str, start: int, size: int) -> tuple[int, int, Iterator[str]]:
+        with broker_errors():
+            count, total, ids = self._ids(keys=[name], args=[start, size])
+        return count, total, _read(ids)
+
+
+_COUNTS = len(PRIORITY_STEPS) + 3
+
+
+def _script(broker: redis.Redis, name: str) -> redis.commands.core.Script:
+    return broker.register_script(Path(__file__).with_name(f"{name}.lua").read_text())
+
+
+def _count(replies: list[Any]) -> QueueCount:
+    refusals = [each for each in replies if isinstance(each, Exception)]
+    *waiting, leased, delayed, dead = [
+        0 if isinstance(each, Exception) else int(each) for each in replies
+    ]
+    depth = QueueDepth(waiting=sum(waiting), leased=leased, delayed=delayed, dead=dead)
+    return QueueCount(depth, str(refusals[0]) if refusals else None)
+
+
+def _moment(text: bytes) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(sent_at.decode())
-    except ValueError:  # "unknown", or a stranger's idea of a time
+        moment = datetime.fromisoformat(text.decode())
+    except ValueError:  # a stranger's idea of a time
         return None
     return moment if moment.tzinfo else None
+
+
+def _read(ids: Iterable[bytes]) -> Iterator[str]:
+    """The ids of messages; what is no JSON string is a stranger's, and no job of the ledger."""
+    for each in ids:
+        try:
+            yield json.loads(each)
+        except ValueError:
+            continue

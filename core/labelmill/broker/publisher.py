@@ -12,10 +12,13 @@ from typing import Any
 import redis
 
 from labelmill.broker import message
-from labelmill.broker.connection import connection_pool
+from labelmill.broker.announcements import FIELD, STREAM, encode, of_results
+from labelmill.broker.connection import broker_errors, connection_pool
 from labelmill.broker.queues import QueueKeys
+from labelmill.broker.removal import Removal
 from labelmill.core.errors import BrokerUnavailable
 from labelmill.core.job import SubmittedJob
+from labelmill.core.result import Result
 
 _CONNECTIONS = 8  # threads that publish at the same moment; more wait for each other
 _COMMAND_BYTES = 1024 * 1024  # sent in one command; a message more, where it ends in the middle
@@ -37,15 +40,17 @@ class Publisher:
 
     Parameters:
         broker_url: the Redis to publish to.
+        entries_kept: about how many groups the stream of announcements keeps; 0 for no stream.
 
     Raises:
         ConfigurationError: it is no URL of a Redis.
     """
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, entries_kept: int = 0) -> None:
         self._broker = redis.Redis.from_pool(
             connection_pool(broker_url, most=_CONNECTIONS, tries_again=False)
         )
+        self._entries_kept = entries_kept
 
     def publish(
         self, jobs: Sequence[SubmittedJob], checkpoint: CheckpointHash | None = None
@@ -73,6 +78,24 @@ class Publisher:
                 "check LABELMILL_BROKER_URL, that the server runs (labelmill up?) and has memory; "
                 "then submit again"
             ) from error
+
+    def withdraw(self, result: Result) -> None:
+        """Take a job that was cancelled out of its queue, and announce its row.
+
+        One that a worker has in hand stays there, and finds its row written.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        Removal(self._broker).remove(result.model, result.id)
+        if self._entries_kept:
+            with broker_errors():
+                self._broker.xadd(
+                    STREAM,
+                    {FIELD: encode(of_results([result]))},
+                    maxlen=self._entries_kept,
+                    approximate=True,
+                )
 
     def close(self) -> None:
         """Give up the connections."""

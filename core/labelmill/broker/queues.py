@@ -14,6 +14,9 @@ from dataclasses import dataclass
 PRIORITY_STEPS = (0, 3, 6, 9)
 _PRIORITY_SEPARATOR = "\x06\x16"
 
+#: Set: the lists of dead letters that there are, or were.
+DEAD_LISTS = "labelmill:dead"
+
 
 @dataclass(frozen=True, slots=True)
 class QueueKeys:
@@ -50,6 +53,21 @@ class QueueKeys:
     def delayed(self) -> str:
         """Sorted set: delivery number by its eta (ms of the server's clock)."""
         return f"labelmill:{self.queue}:delayed"
+
+    @property
+    def unstarted(self) -> str:
+        """Hash: worker → the group that it was handed and has not said that it has."""
+        return f"labelmill:{self.queue}:unstarted"
+
+    @property
+    def excused(self) -> str:
+        """Hash: delivery number → those of its attempts that a worker has outlived."""
+        return f"labelmill:{self.queue}:excused"
+
+    @property
+    def seen(self) -> str:
+        """A key that is there while workers ask for jobs, and gone a while after nobody could."""
+        return f"labelmill:{self.queue}:seen"
 
     @property
     def deliveries(self) -> str:

@@ -12,6 +12,7 @@ Every error that Labelmill raises on purpose is one of these, so a caller can ca
     ├── SourceError              an input file or folder that cannot be read
     ├── EmbeddedServerError      a server of our own cannot be found or does not start
     ├── DuplicateJob             a job of that id was submitted before
+    ├── UnknownJob               the ledger has no job of that id
     ├── InvalidSignature         a webhook that is not from whom it says, or is too old
     ├── WaitTimeout              no result arrived within the time given
     ├── ModelLoadError           a checkpoint that cannot be loaded or is not a classifier
@@ -133,6 +134,17 @@ class DuplicateJob(LabelmillError):
     def __init__(self, job_id: str) -> None:
         super().__init__(
             f"job {job_id!r} was submitted before; read its result, or submit under another id"
+        )
+        self.job_id = job_id
+
+
+class UnknownJob(LabelmillError):
+    """The ledger has no job of that id; its id is in ``job_id``."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"there is no job {job_id!r} in the ledger: check the id, and LABELMILL_DATABASE_URL;"
+            " one that was sent by a bare send_task is not in it"
         )
         self.job_id = job_id
 

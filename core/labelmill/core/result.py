@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict  # comes with pydantic, which wants it before 3.12
 
+from labelmill.core.errors import ErrorCode
 from labelmill.core.ids import Name
 from labelmill.core.states import Status
+
+if TYPE_CHECKING:
+    from labelmill.core.job import SubmittedJob
 
 
 class LabelScore(TypedDict):
@@ -30,7 +34,7 @@ class Result:
         id: the job's, which is the Celery task's.
         model: the alias, which is also the queue.
         scores: labels with their scores, the highest first.
-        attempt: the number of the lease that it came of, from 1 on.
+        attempt: how often it was started, from 1 on; 0 where it was cancelled.
         group_size: how many jobs went through the model together; 0 where it was not run.
     """
 
@@ -68,6 +72,29 @@ class Result:
             else f"error_code={self.error_code!r}, error_message={self.error_message!r}"
         )
         return f"Result(id={self.id!r}, model={self.model!r}, status={str(self.status)!r}, {how})"
+
+
+def cancelled(job: SubmittedJob, now: datetime) -> Result:
+    """The row of a job that its owner has withdrawn."""
+    return Result(
+        id=job.id,
+        run_id=job.run_id,
+        model=job.model,
+        checkpoint=None,
+        revision=None,
+        status=Status.FAILED,
+        label=None,
+        score=None,
+        scores=None,
+        error_code=ErrorCode.REVOKED,
+        error_message="the job was cancelled before it had a result",
+        attempt=0,
+        group_size=0,
+        worker="client",
+        enqueued_at=job.enqueued_at,
+        started_at=now,
+        finished_at=now,
+    )
 
 
 RESULT_COLUMNS = tuple(field.name for field in fields(Result))

@@ -25,6 +25,7 @@ from labelmill.core.errors import (
     LabelmillError,
     SchemaOutOfDate,
     ServiceUnavailable,
+    UnknownJob,
     WaitTimeout,
 )
 from labelmill.core.result import LabelScore
@@ -55,6 +56,7 @@ __all__ = [
     "Status",
     "Submitted",
     "Transaction",
+    "UnknownJob",
     "WaitTimeout",
 ]
 

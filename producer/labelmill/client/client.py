@@ -6,6 +6,7 @@ import base64
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from labelmill.core.backoff import polls
 from labelmill.core.closing import Closeable
-from labelmill.core.errors import BrokerUnavailable, DuplicateJob, ErrorCode, JobError, WaitTimeout
+from labelmill.core.errors import (
+    BrokerUnavailable,
+    DuplicateJob,
+    ErrorCode,
+    JobError,
+    UnknownJob,
+    WaitTimeout,
+)
 from labelmill.core.ids import new_id
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob, check_id, job_kwargs, parse_job
 from labelmill.core.json import JsonValue
@@ -69,6 +77,9 @@ class JobPublisher(Protocol):
     def publish(self, jobs: Sequence[SubmittedJob]) -> None:
         """Publish jobs, in their order; raises ``BrokerUnavailable``."""
 
+    def withdraw(self, result: Result) -> None:
+        """Take a cancelled job out of its queue, and announce its row."""
+
     def close(self) -> None:
         """Give up the connections."""
 
@@ -95,8 +106,9 @@ class Client(Closeable):
         from labelmill.core.settings import BrokerSettings, DatabaseSettings
         from labelmill.db.database import Database
 
+        settings = BrokerSettings()
         self._connect(
-            Publisher(broker_url or BrokerSettings().broker_url),
+            Publisher(broker_url or settings.broker_url, settings.announcements),
             Database.open(database_url or DatabaseSettings().database_url),
         )
 
@@ -299,6 +311,32 @@ class Client(Closeable):
             self._publisher.publish(claimed)
             sent += [job.id for job in claimed]
         return sent
+
+    def cancel(self, job_id: str) -> bool:
+        """Withdraw a job that has no row yet: it gets one that says so, ``failed / revoked``.
+
+        That row is its only one, whatever a worker that has it in hand at this moment gives. It is
+        taken out of its queue where it waits, which takes seconds where millions do.
+
+        Returns:
+            whether it was; False if it had its row before.
+
+        Raises:
+            UnknownJob: the ledger has no job of that id.
+            DatabaseUnavailable: the database is away; try again.
+        """
+        from labelmill.core.result import cancelled
+
+        job = self._database.jobs.get(job_id)
+        if job is None:
+            raise UnknownJob(job_id)
+        row = cancelled(job, datetime.now(UTC))
+        if not self._database.results.write([row]):
+            return False
+        # With Redis away its message stays, and whoever takes it finds the row.
+        with suppress(BrokerUnavailable):
+            self._publisher.withdraw(row)
+        return True
 
     def result(self, job_id: str) -> Result | None:
         """The job's row, or None as long as there is none.

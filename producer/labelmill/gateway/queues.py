@@ -86,7 +86,7 @@ class Queues:
         """The jobs of a queue that are in some worker's hands."""
 
         async def look() -> frozenset[str]:
-            seen = await self._executor.run(self._inspector.snapshot, queue, leased=True)
+            seen = await self._executor.run(self._inspector.snapshot, queue, held=True)
             return seen.leased
 
         return await self._leased.setdefault(queue, Cached(look, _FRESH_SECONDS)).get()
@@ -105,11 +105,10 @@ class Queues:
         return QueueOverview(depths, heartbeats(self._broker), oldest)
 
     def _oldest(self, queue: str) -> float | None:
-        seen = self._inspector.snapshot(queue, leased=False)
-        known = [since for since in seen.waiting_since.values() if since is not None]
-        if not known:
-            return None
-        return max(seen.moment - min(known), _ZERO).total_seconds()
+        seen = self._inspector.snapshot(queue, held=False)
+        return (
+            None if seen.oldest is None else max(seen.moment - seen.oldest, _ZERO).total_seconds()
+        )
 
 
 def models(catalog: Catalog, overview: QueueOverview | None) -> list[Model]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import redis
 
@@ -15,6 +15,28 @@ _KEY = "labelmill:reconciler:marks"
 # Then the whole ledger is swept once more: a caller's transaction may have been committed so late
 # that its jobs are due since before the mark.
 _LIFETIME_SECONDS = 3600
+
+
+class SweepPlace(NamedTuple):
+    """Where a sweep of a lane begins.
+
+    Attributes:
+        mark: what is due since before then has its row; None where nothing is known.
+        resume: where the sweep before has stopped, if it had too much to look for.
+    """
+
+    mark: datetime | None
+    resume: Position | None
+
+    @property
+    def start(self) -> Position | None:
+        """The place itself; None for the beginning of the lane."""
+        return self.resume or (Position(self.mark, "") if self.mark else None)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it begins in the middle: then nothing is known of what is before."""
+        return self.resume is not None
 
 
 class SweepCursor:
@@ -34,20 +56,33 @@ class SweepCursor:
     def __init__(self, broker: redis.Redis) -> None:
         self._broker = broker
 
-    def get(self, lane: Lane) -> Position | None:
-        """Where to begin in a lane; None for its beginning."""
+    def get(self, lane: Lane) -> SweepPlace:
+        """Where to begin in a lane."""
         with broker_errors():
-            mark = cast("bytes | None", self._broker.hget(_KEY, _field(lane)))
-        return Position(datetime.fromisoformat(mark.decode()), "") if mark else None
+            kept = cast("list[bytes | None]", self._broker.hmget(_KEY, _mark(lane), _resume(lane)))
+        mark, resume = ((each or b"").decode() for each in kept)
+        due_at, _, id = resume.partition(" ")
+        return SweepPlace(
+            datetime.fromisoformat(mark) if mark else None,
+            Position(datetime.fromisoformat(due_at), id) if due_at else None,
+        )
 
-    def save(self, lane: Lane, mark: datetime) -> None:
-        """Remember how far a lane is finished."""
+    def save(self, lane: Lane, mark: datetime | None, *, resume: Position | None = None) -> None:
+        """Remember how far a lane is finished, and where its sweep has stopped."""
+        kept: dict[Any, Any] = {
+            _mark(lane): mark.isoformat() if mark else "",
+            _resume(lane): f"{resume.due_at.isoformat()} {resume.id}" if resume else "",
+        }
         with broker_errors(), self._broker.pipeline() as pipe:
-            pipe.hset(_KEY, _field(lane), mark.isoformat())
+            pipe.hset(_KEY, mapping=kept)
             pipe.ttl(_KEY)
             if pipe.execute()[1] < 0:
                 self._broker.expire(_KEY, _LIFETIME_SECONDS)
 
 
-def _field(lane: Lane) -> str:
+def _mark(lane: Lane) -> str:
     return f"{lane.priority}:{lane.model}"
+
+
+def _resume(lane: Lane) -> str:
+    return f"resume:{_mark(lane)}"

@@ -20,7 +20,8 @@ import redis
 
 from labelmill.broker import message
 from labelmill.broker.connection import broker_errors
-from labelmill.broker.queues import QueueKeys
+from labelmill.broker.older import keys_of_older
+from labelmill.broker.queues import DEAD_LISTS, QueueKeys
 from labelmill.core.errors import JobError
 from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob
@@ -70,12 +71,26 @@ class DeadLetters:
         self._replay = broker.register_script(_SCRIPT.read_text())
 
     def queues(self) -> list[str]:
-        """The queues that have dead letters."""
+        """The queues that have dead letters.
+
+        Raises:
+            DatabaseUnavailable: the database is away; it knows of queues that Redis does not.
+        """
         before, after = QueueKeys("\0").dead.split("\0")
+        known = [QueueKeys(lane.model).dead for lane in self._database.jobs.lanes()]
         with broker_errors():
-            keys = list(self._broker.scan_iter(match=f"{before}*{after}", count=1000))
-        names = (key.decode() for key in keys)
-        return sorted(name.removeprefix(before).removesuffix(after) for name in names)
+            lists = cast("set[bytes]", self._broker.smembers(DEAD_LISTS))
+            older = keys_of_older(self._broker, f"{before}*{after}")
+            keys = sorted({*known, *(key.decode() for key in (*lists, *older))})
+            with self._broker.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.llen(key)
+                lengths = pipe.execute()
+        return [
+            key.removeprefix(before).removesuffix(after)
+            for key, length in zip(keys, lengths, strict=True)
+            if length
+        ]
 
     def of(self, queue: str) -> Iterator[DeadLetter]:
         """The dead letters of a queue, the newest first; each may be taken off when it comes."""

@@ -1,10 +1,12 @@
 """The reconciler: sends jobs of the ledger again that are nowhere else.
 
-A job is lost if it has no row, nobody holds it, and it can no longer be waiting. The lists of Redis
-are first in, first out, so what was sent well before the oldest message that waits in a list is not
-in it any more.
+A job is lost if it has no row and is nowhere in Redis: not waiting, not leased, not delayed, not
+dead. Which ones to look for is guessed, since a queue may be long: the lists of Redis are first in,
+first out, so that what was sent well before the oldest messages of its list most likely is not in
+it. Those times are of many machines, and may be wrong; so each job that is missed is looked for
+before it is sent, and a wrong clock costs a look through the list, or a delay.
 
-The order of the looks makes it exact. Redis first, the database afterwards: a job that is
+The order of the looks makes it exact. The ledger, then Redis, then the ledger again: a job that is
 acknowledged in between has its row by then, since rows are committed before. And a job is claimed
 in the ledger before it is sent, so that of two reconcilers one sends it; if that one dies in
 between, the job is lost again, and found after another grace.
@@ -12,10 +14,11 @@ between, the job is lost again, and found after another grace.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
@@ -28,14 +31,17 @@ from labelmill.db.database import Database
 from labelmill.db.jobs import Jobs, Lane, LedgerEntry, Position
 from labelmill.recovery.cursor import SweepCursor
 
+logger = logging.getLogger(__name__)
+
 _PAGE = 1000
 _SENT_TOGETHER = 100  # jobs with their payloads, which may be images, in memory at a time
+
+# The most jobs of a lane that one sweep looks for in Redis; the next sweep goes on after them.
+_MOST_MISSED = 100_000
 
 # Jobs that were committed this much later than they were made are still found by the next sweep;
 # later ones by the next sweep of the whole ledger.
 _LATE = timedelta(minutes=5)
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -52,18 +58,29 @@ class Reconciler:
     Parameters:
         broker: a client with ``decode_responses`` off.
         grace: seconds for which nothing is lost yet, counted from its sending or from its eta; it
-            covers how far the clocks of producers are apart, and how long publishing takes.
+            covers how long publishing takes.
+        most_waiting: so many jobs may wait in a queue; what is lost beyond that is sent later.
     """
 
-    def __init__(self, broker: redis.Redis, publisher: Publisher, jobs: Jobs, grace: float) -> None:
+    def __init__(
+        self,
+        broker: redis.Redis,
+        publisher: Publisher,
+        jobs: Jobs,
+        grace: float,
+        most_waiting: int,
+    ) -> None:
         self._publisher = publisher
         self._jobs = jobs
         self._grace = timedelta(seconds=grace)
+        self._most_waiting = most_waiting
         self._inspector = QueueInspector(broker)
         self._cursor = SweepCursor(broker)
 
     def sweep(self) -> Swept:
         """Look once at all jobs that may be lost, and send those that are.
+
+        A queue that Redis refuses is left out, and the others are swept.
 
         Raises:
             BrokerUnavailable: Redis is away; what was not sent is found again.
@@ -72,50 +89,67 @@ class Reconciler:
         """
         swept = Swept()
         for queue, lanes in groupby(self._jobs.lanes(), attrgetter("model")):
-            snapshot = self._inspector.snapshot(queue, leased=False)
+            counted = self._inspector.counts([queue])[queue]
+            if counted.refusal:
+                logger.warning("the queue %s is not swept: %s", queue, counted.refusal)
+                continue
+            snapshot = self._inspector.snapshot(queue, held=False)
+            room = max(0, self._most_waiting - snapshot.waiting)
             for lane in lanes:
-                self._sweep_lane(lane, snapshot, swept)
+                room -= self._sweep_lane(lane, snapshot, room, swept)
         return swept
 
-    def _sweep_lane(self, lane: Lane, snapshot: QueueSnapshot, swept: Swept) -> None:
-        end = snapshot.gone_before(lane.priority, self._grace)
-        if end is None:
-            return
-        look: QueueSnapshot | None = None
-        mark = end - _LATE
-        for page in self._pages(lane, end):
-            swept.looked_at += len(page)
-            missing = [entry for entry in page if not entry.finished]
-            if not missing:
-                continue
-            # Only now is it worth while to ask who is leased. It holds for all later pages: what
-            # was not in Redis at that moment comes back by a reconciler alone, which claims it.
-            look = look or self._inspector.snapshot(lane.model, leased=True)
-            # Given back in between, older jobs may wait again.
-            gone = look.gone_before(lane.priority, self._grace) or _NEVER
-            lost: list[LedgerEntry] = []
-            held: list[LedgerEntry] = []
-            for entry in missing:
-                is_lost = entry.due_at < gone and entry.id not in look.leased
-                (lost if is_lost else held).append(entry)
-            swept.sent += self._send(lost, gone)
-            mark = min([mark, *(entry.due_at for entry in held)])
-        self._cursor.save(lane, mark)
+    def _sweep_lane(self, lane: Lane, snapshot: QueueSnapshot, room: int, swept: Swept) -> int:
+        """Look at the jobs of a lane, and send those that are lost; returns how many.
 
-    def _pages(self, lane: Lane, end: datetime) -> Iterator[list[LedgerEntry]]:
-        position = self._cursor.get(lane)
+        Parameters:
+            room: the most jobs to send.
+        """
+        end = snapshot.most_gone_before(lane.priority, self._grace)
+        place = self._cursor.get(lane)
+        missed, stopped_at = self._missed(lane, place.start, end, swept)
+        absent = self._inspector.absent(lane.model, [each.id for each in missed]) if missed else ()
+        lost = [entry for entry in missed if entry.id in absent]
+        sent = self._send(lost[:room], end)
+        swept.sent += sent
+        left = [entry for entry in missed if entry.id not in absent] + lost[room:]
+        if left and (ahead := snapshot.ahead(lane.priority)) > self._grace:
+            logger.warning(
+                "the oldest jobs of %s say that they were sent %.0f s from now: the clock of who"
+                " sent them is ahead, or that of Redis behind",
+                lane.model,
+                ahead.total_seconds(),
+            )
+        if stopped_at is not None:
+            self._cursor.save(lane, place.mark, resume=stopped_at)
+        elif place.is_resumed:
+            self._cursor.save(lane, place.mark)
+        else:
+            self._cursor.save(lane, min([end - _LATE, *(entry.due_at for entry in left)]))
+        return sent
+
+    def _missed(
+        self, lane: Lane, start: Position | None, end: datetime, swept: Swept
+    ) -> tuple[list[LedgerEntry], Position | None]:
+        """The jobs without a row, and where to go on if there were too many."""
+        missed: list[LedgerEntry] = []
+        position = start
         while page := self._jobs.page(lane, position, end, _PAGE):
-            yield page
+            swept.looked_at += len(page)
+            missed += (entry for entry in page if not entry.finished)
             if len(page) < _PAGE:
-                return
+                break
             position = Position(page[-1].due_at, page[-1].id)
+            if len(missed) >= _MOST_MISSED:
+                return missed, position
+        return missed, None
 
-    def _send(self, lost: Sequence[LedgerEntry], gone_before: datetime) -> int:
+    def _send(self, lost: Sequence[LedgerEntry], due_before: datetime) -> int:
         sent = 0
         for start in range(0, len(lost), _SENT_TOGETHER):
             ids = [entry.id for entry in lost[start : start + _SENT_TOGETHER]]
             now = self._inspector.now()
-            claimed = self._jobs.claim_lost(ids, gone_before, now)
+            claimed = self._jobs.claim_lost(ids, due_before, now)
             claimed.sort(key=attrgetter("enqueued_at", "id"))
             self._publisher.publish(claimed)
             sent += len(claimed)
@@ -123,11 +157,13 @@ class Reconciler:
 
 
 @contextmanager
-def reconciling(broker_url: str, database_url: str, grace: float) -> Iterator[Reconciler]:
+def reconciling(
+    broker_url: str, database_url: str, grace: float, most_waiting: int
+) -> Iterator[Reconciler]:
     """A reconciler with connections of its own."""
     with (
         open_broker(broker_url) as broker,
         Database.open(database_url) as database,
         closing(Publisher(broker_url)) as publisher,
     ):
-        yield Reconciler(broker, publisher, database.jobs, grace)
+        yield Reconciler(broker, publisher, database.jobs, grace, most_waiting)

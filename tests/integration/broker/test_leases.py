@@ -55,7 +55,8 @@ def test_a_taken_job_is_recorded_until_acknowledged(broker: redis.Redis, leases:
     assert broker.hvals(KEYS.messages) == [b"a"]
     assert QueueInspector(broker).depths(["q"])["q"]["leased"] == 1
     assert leases.ack("q", taken.leases) == set()
-    assert broker.keys("labelmill:q:*") == [KEYS.deliveries.encode()]
+    assert leases.take("q", 9, claim=True).leases == []
+    assert set(broker.keys("labelmill:q:*")) == {KEYS.deliveries.encode(), KEYS.seen.encode()}
 
 
 def test_many_leases_are_renewed_and_given_back_in_portions(
@@ -88,6 +89,107 @@ def test_an_expired_lease_is_claimed_with_the_next_attempt(
     expire(broker)
     again = leases.take("q", 9, claim=True).leases
     assert [(lease.message, lease.attempt) for lease in again] == [(b"a", 2)]
+
+
+def lose_a_reply(leases: Leases, queue: str = "q", limit: int = 9) -> list[bytes]:
+    """Let a group be handed out to a worker that never hears of it; its messages."""
+    call = leases._calls.setdefault(queue, 1)
+    return messages(leases._hand_out(queue, limit, call, claim=True))
+
+
+def test_a_take_whose_reply_was_lost_brings_the_same_group(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "a", "b")
+    assert lose_a_reply(leases) == [b"a", b"b"]
+    push(broker, "c")
+    again = leases.take("q", 9, claim=True).leases
+    assert [(each.message, each.starts) for each in again] == [(b"a", 1), (b"b", 1)]
+    assert messages(leases.take("q", 9, claim=True)) == [b"c"]
+
+
+def test_a_start_whose_reply_was_lost_brings_the_same_group(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "a")
+    lose_a_reply(leases)
+    assert leases._start(keys=[KEYS.unstarted], args=[leases._worker, 1]) == 1
+    push(broker, "b")
+    assert messages(leases.take("q", 9, claim=True)) == [b"a"]
+    assert messages(leases.take("q", 9, claim=True)) == [b"b"]
+
+
+def test_a_group_that_nobody_began_goes_back_as_if_never_taken(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "b", "c")
+    push(broker, "a", list_number=0)
+    push(broker, "d", list_number=3)
+    assert lose_a_reply(Leases(broker, 30)) == [b"b", b"c", b"a", b"d"]
+    expire(broker)
+    again = leases.take("q", 9, claim=False)  # by full hands, too
+    assert messages(again) == [b"b", b"c", b"a", b"d"]
+    assert {each.starts for each in again.leases} == {1}
+
+
+def test_a_claim_that_nobody_began_does_not_count(broker: redis.Redis, leases: Leases) -> None:
+    push(broker, "a")
+    leases.take("q", 1, claim=True)
+    for _ in range(3):
+        expire(broker)
+        assert lose_a_reply(Leases(broker, 30)) == [b"a"]
+    expire(broker)
+    [lease] = leases.take("q", 1, claim=True).leases
+    assert (lease.attempt, lease.starts) == (5, 2)
+
+
+def test_a_worker_that_outlives_its_lease_was_not_ended_by_the_job(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "a")
+    [lost] = leases.take("q", 1, claim=True).leases
+    expire(broker)
+    assert leases.take("q", 1, claim=True).leases[0].starts == 2
+    for _ in range(2):  # the second one as after a lost reply
+        assert leases.renew("q", [lost]) == {lost.delivery}
+    expire(broker)
+    assert leases.take("q", 1, claim=True).leases[0].starts == 2
+
+
+def test_after_a_standstill_workers_have_a_moment_to_renew(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "a", "b")
+    kept, lost = leases.take("q", 2, claim=True).leases
+    expire(broker)
+    broker.delete(KEYS.seen)  # as it is when nobody could ask for half a lease
+    other = Leases(broker, 30)
+    push(broker, "c")
+    assert messages(other.take("q", 9, claim=True)) == [b"c"]
+    assert leases.renew("q", [kept]) == set()
+    broker.zadd(KEYS.deadlines, {lost.delivery: 1})
+    assert messages(other.take("q", 9, claim=True)) == [b"b"]
+
+
+@pytest.mark.parametrize("key", ["messages", "attempts", "excused", "unstarted", "delayed"])
+def test_a_key_of_another_application_has_nothing_popped(
+    broker: redis.Redis, leases: Leases, key: str
+) -> None:
+    push(broker, "a")
+    broker.set(getattr(KEYS, key), "another's")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        leases.take("q", 9, claim=True)
+    assert broker.lrange("q", 0, -1) == [b"a"]
+    broker.delete(getattr(KEYS, key))
+    assert messages(leases.take("q", 9, claim=True)) == [b"a"]
+
+
+def test_what_came_of_other_lists_is_handed_out(broker: redis.Redis, leases: Leases) -> None:
+    push(broker, "a")
+    broker.set(KEYS.lists[2], "another's")
+    assert messages(leases.take("q", 9, claim=True)) == [b"a"]
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        leases.take("q", 9, claim=True)
 
 
 def test_expired_leases_are_claimed_one_by_one_and_before_new_jobs(

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from labelmill.broker.leases import Lease, Leases
+from labelmill.broker.leases import Lease, Leases, Taken
 from labelmill.broker.queues import QueueKeys
 
 KEYS = QueueKeys("q")
@@ -29,6 +29,8 @@ PAST_MS = 1000
 
 
 class State(Enum):
+    HANDED_OUT = auto()
+    """To a worker that does not know of it yet: the reply was lost."""
     LEASED = auto()
     EXPIRED = auto()
     DELAYED = auto()
@@ -41,6 +43,8 @@ class Delivery:
     message: bytes
     attempt: int
     state: State
+    list_number: int = 1
+    excused: set[int] = field(default_factory=set)
     due: bool = False
     """Whether a delayed one's eta has come."""
 
@@ -54,11 +58,21 @@ class Model:
     deliveries: dict[bytes, Delivery] = field(default_factory=dict)
     dead: list[bytes] = field(default_factory=list)
     acknowledged: set[bytes] = field(default_factory=set)
+    unstarted: dict[str, list[tuple[bytes, int]]] = field(default_factory=dict)
+    """By worker, the group whose reply was lost: deliveries and their attempts."""
 
     def owns(self, lease: Lease) -> bool:
         """Whether the holder of the lease may still act on it."""
         delivery = self.deliveries.get(lease.delivery)
         return delivery is not None and delivery.attempt == lease.attempt
+
+    def still_unstarted(self, worker: str) -> list[bytes]:
+        """Of the group of a worker, those that nobody else was given since."""
+        return [
+            name
+            for name, attempt in self.unstarted.get(worker, [])
+            if name in self.deliveries and self.deliveries[name].attempt == attempt
+        ]
 
     def everywhere(self) -> list[bytes]:
         """Every message, wherever it is."""
@@ -89,7 +103,7 @@ class LeasesMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.broker.flushall()
-        self.leases = Leases(self.broker, duration=3600)
+        self.leases = {name: Leases(self.broker, duration=3600) for name in WORKERS}
 
     @rule(number=st.sampled_from([1, 2]))
     def publish(self, number: int) -> None:
@@ -98,9 +112,53 @@ class LeasesMachine(RuleBasedStateMachine):
         self.model.lists[number].append(message)
         self.published.append(message)
 
-    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3), claim=st.booleans())
-    def take(self, worker: str, limit: int, claim: bool) -> None:
-        taken = self.leases.take("q", limit, claim=claim)
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        limit=st.integers(1, 3),
+        claim=st.booleans(),
+        is_lost=st.booleans(),
+    )
+    def take(self, worker: str, limit: int, claim: bool, is_lost: bool) -> None:
+        leases = self.leases[worker]
+        if is_lost:
+            taken = leases._hand_out("q", limit, leases._calls.setdefault("q", 1), claim=claim)
+        else:
+            taken = leases.take("q", limit, claim=claim)
+        again = self.model.still_unstarted(worker)
+        self.model.unstarted.pop(worker, None)
+        if again:
+            assert [lease.delivery for lease in taken.leases] == again
+            for lease in taken.leases:
+                self._handed_out(lease, self.model.deliveries[lease.delivery].attempt)
+        else:
+            self._restore_unstarted()
+            self._taken_anew(taken, limit, claim)
+        if is_lost:
+            for lease in taken.leases:
+                self.model.deliveries[lease.delivery].state = State.HANDED_OUT
+            if taken.leases:
+                self.model.unstarted[worker] = [
+                    (lease.delivery, lease.attempt) for lease in taken.leases
+                ]
+        else:
+            self.hands[worker] += taken.leases
+
+    def _restore_unstarted(self) -> None:
+        """Those go back as if never taken whose lease ended before their worker knew of them."""
+        for worker in list(self.model.unstarted):
+            group = self.model.still_unstarted(worker)
+            if group and self.model.deliveries[group[0]].state is not State.EXPIRED:
+                continue
+            del self.model.unstarted[worker]
+            for name in reversed(group):
+                delivery = self.model.deliveries[name]
+                if delivery.attempt == 1:
+                    self.model.lists[delivery.list_number].insert(0, delivery.message)
+                    del self.model.deliveries[name]
+                else:
+                    delivery.excused.add(delivery.attempt)
+
+    def _taken_anew(self, taken: Taken, limit: int, claim: bool) -> None:
         expired = self.model.of(State.EXPIRED)
         if expired:
             assert taken.expired == len(expired) - claim
@@ -111,7 +169,6 @@ class LeasesMachine(RuleBasedStateMachine):
         else:
             assert taken.expired == 0
             self._new_ones(taken.leases, limit)
-        self.hands[worker] += taken.leases
 
     def _new_ones(self, leases: list[Lease], limit: int) -> None:
         due = {name for name, each in self.model.deliveries.items() if each.due}
@@ -128,11 +185,14 @@ class LeasesMachine(RuleBasedStateMachine):
             assert lease.attempt == 1
             assert lease.delivery not in self.model.deliveries
             self.model.lists[lease.list_number].remove(lease.message)
-            self.model.deliveries[lease.delivery] = Delivery(lease.message, 1, State.LEASED)
+            self.model.deliveries[lease.delivery] = Delivery(
+                lease.message, 1, State.LEASED, lease.list_number
+            )
 
     def _handed_out(self, lease: Lease, attempt: int) -> None:
         delivery = self.model.deliveries[lease.delivery]
         assert (lease.attempt, lease.message) == (attempt, delivery.message)
+        assert lease.starts == attempt - len(delivery.excused)
         delivery.attempt, delivery.state, delivery.due = attempt, State.LEASED, False
 
     @precondition(lambda self: any(self.hands.values()))
@@ -141,17 +201,20 @@ class LeasesMachine(RuleBasedStateMachine):
         leases = self._some(data)
         lost = {lease.delivery for lease in leases if not self.model.owns(lease)}
         # In one call no delivery stands twice: a worker holds each once.
-        assert self.leases.renew("q", leases) == lost
+        assert self.leases["first"].renew("q", leases) == lost
         for lease in leases:
+            delivery = self.model.deliveries.get(lease.delivery)
             if self.model.owns(lease):
                 self.model.deliveries[lease.delivery].state = State.LEASED
+            elif delivery is not None and delivery.attempt > lease.attempt:
+                delivery.excused.add(lease.attempt)
 
     @precondition(lambda self: any(self.hands.values()))
     @rule(data=st.data(), bury=st.booleans())
     def acknowledge(self, data: st.DataObject, bury: bool) -> None:
         leases = self._some(data)
         lost = {lease.delivery for lease in leases if not self.model.owns(lease)}
-        call = self.leases.bury if bury else self.leases.ack
+        call = self.leases["first"].bury if bury else self.leases["first"].ack
         assert call("q", leases) == lost
         for lease in leases:
             if self.model.owns(lease):
@@ -167,7 +230,7 @@ class LeasesMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         leases = self._some(data)
         owned = [lease for lease in leases if self.model.owns(lease)]
-        assert self.leases.release("q", leases) == len(owned)
+        assert self.leases["first"].release("q", leases) == len(owned)
         for lease in sorted(owned, key=lambda lease: int(lease.delivery), reverse=True):
             delivery = self.model.deliveries[lease.delivery]
             if lease.attempt == 1:
@@ -181,10 +244,14 @@ class LeasesMachine(RuleBasedStateMachine):
     def delay(self, data: st.DataObject) -> None:
         lease = self._some(data)[0]
         owned = self.model.owns(lease)
-        assert self.leases.delay(lease, FAR) == owned
+        assert self.leases["first"].delay(lease, FAR) == owned
         if owned:
             delivery = self.model.deliveries[lease.delivery]
             delivery.attempt, delivery.state, delivery.due = 0, State.DELAYED, False
+            delivery.excused, delivery.list_number = set(), 1
+            # Its attempts are counted anew: who had it in hand has let it go.
+            for hand in self.hands.values():
+                hand[:] = [each for each in hand if each.delivery != lease.delivery]
 
     @precondition(lambda self: self.model.of(State.DELAYED))
     @rule(data=st.data())
@@ -197,12 +264,25 @@ class LeasesMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def lease_ends(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model.of(State.LEASED))))
-        self.broker.zadd(KEYS.deadlines, {name: PAST_MS})
-        self.model.deliveries[name].state = State.EXPIRED
+        self._expire([name])
+
+    @precondition(lambda self: self.model.unstarted)
+    @rule(data=st.data())
+    def lease_of_a_lost_reply_ends(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.model.unstarted)))
+        self._expire(self.model.still_unstarted(worker))
+
+    def _expire(self, deliveries: list[bytes]) -> None:
+        for name in deliveries:
+            self.broker.zadd(KEYS.deadlines, {name: PAST_MS})
+            self.model.deliveries[name].state = State.EXPIRED
 
     @rule(worker=st.sampled_from(WORKERS))
     def crash(self, worker: str) -> None:
         self.hands[worker] = []
+        self.leases[worker] = Leases(self.broker, duration=3600)
+        if worker in self.model.unstarted:
+            self.model.unstarted[f"dead {next(self.numbers)}"] = self.model.unstarted.pop(worker)
 
     def _some(self, data: st.DataObject) -> list[Lease]:
         """Some leases of a worker, which keeps them in its hands: it may call late, and again."""
@@ -226,7 +306,14 @@ class LeasesMachine(RuleBasedStateMachine):
         assert broker.hgetall(KEYS.attempts) == {
             name: b"%d" % each.attempt for name, each in model.deliveries.items()
         }
-        assert set(broker.zrange(KEYS.deadlines, 0, -1)) == model.of(State.LEASED, State.EXPIRED)
+        held = model.of(State.HANDED_OUT, State.LEASED, State.EXPIRED)
+        assert set(broker.zrange(KEYS.deadlines, 0, -1)) == held
+        assert broker.hlen(KEYS.unstarted) >= sum(map(bool, map(model.still_unstarted, WORKERS)))
+        kept = broker.hgetall(KEYS.excused)
+        excused = {name: set(map(int, each.split())) for name, each in kept.items()}
+        assert excused == {
+            name: each.excused for name, each in model.deliveries.items() if each.excused
+        }
         assert set(broker.zrange(KEYS.delayed, 0, -1)) == model.of(State.DELAYED)
 
 

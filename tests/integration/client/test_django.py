@@ -141,7 +141,7 @@ def test_a_job_whose_sender_died_after_the_commit_is_sent_by_the_reconciler(
         connection.on_commit(lambda: sys.exit(1))
         job_id = client.enqueue(connection, "q", text="hello")
     assert sent(broker) == []
-    with reconciling(redis_url, database_url, grace=0.001) as reconciler:
+    with reconciling(redis_url, database_url, 0.001, 100_000) as reconciler:
         reconciler.sweep()
     assert sent(broker) == [job_id]
 

@@ -186,7 +186,7 @@ def test_without_redis_the_commit_holds_and_the_reconciler_sends(
         server.start()
         with (
             redis.Redis.from_url(server.url) as broker,
-            reconciling(server.url, database_url, 0.001) as reconciler,
+            reconciling(server.url, database_url, 0.001, 100_000) as reconciler,
         ):
             assert reconciler.sweep().sent == 1
             assert sent(broker) == [job_id]
@@ -197,7 +197,7 @@ def test_a_process_that_ends_before_it_publishes(
 ) -> None:
     with engine.begin() as connection:
         job_id = client.enqueue(connection, "q", text="x")
-    with reconciling(redis_url, database_url, 0.001) as reconciler:
+    with reconciling(redis_url, database_url, 0.001, 100_000) as reconciler:
         assert reconciler.sweep().sent == 1
     assert sent(broker) == [job_id]
     # It is claimed: whoever comes late sends nothing.

@@ -18,7 +18,10 @@ def reconcile() -> None:
     settings = WorkerSettings()
     try:
         with reconciling(
-            settings.broker_url, settings.database_url, settings.reconcile_grace
+            settings.broker_url,
+            settings.database_url,
+            settings.reconcile_grace,
+            settings.max_waiting,
         ) as reconciler:
             swept = reconciler.sweep()
     except ServiceUnavailable as error:

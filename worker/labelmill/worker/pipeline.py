@@ -11,7 +11,7 @@ from contextlib import suppress
 import redis
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import open_broker
+from labelmill.broker.connection import ANSWER_SECONDS, open_broker
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
@@ -65,8 +65,11 @@ class Pipeline:
         self._finishing_seconds = settings.shutdown_grace * _FINISHING
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
-        self._broker = open_broker(settings.broker_url)
+        # A call whose reply was lost has to be made again within the leases that it is about.
+        answer = min(ANSWER_SECONDS, max(1.0, settings.lease_seconds / 3))
+        self._broker = open_broker(settings.broker_url, answer_seconds=answer)
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
+        self._leases = leases
         self._heartbeat = HeartbeatWriter(
             self._broker,
             name,
@@ -155,6 +158,7 @@ class Pipeline:
             self._keeper.drop(set(self._keeper.held()) - unstarted)
         try:
             released = self._keeper.release_all()
+            self._leases.leave()
             self._heartbeat.remove()
             logger.info("gave back %d jobs", released)
         except (redis.RedisError, OSError) as error:
@@ -172,6 +176,7 @@ class Pipeline:
             in_flight=self._keeper.count,
             waiting_for="database" if self._commit.waits_for_database else None,
             running={model: engine.running() for model, engine in self._engines.items()},
+            troubles=self._prepare.troubles(),
         )
 
     def active(self) -> list[str]:

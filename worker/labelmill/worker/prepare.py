@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import redis
@@ -27,6 +29,30 @@ logger = get_logger(__name__)
 # worker let expire, or gave back after its first attempt, waits for it.
 _IDLE_SECONDS = 1.0
 _BROKER_PAUSE_SECONDS = 1.0
+# How long a queue that Redis refuses is left alone, while the others go on.
+_FIRST_BACKOFF_SECONDS = 1.0
+_LONGEST_BACKOFF_SECONDS = 10.0
+_LONGEST_REASON = 200  # characters
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A queue that Redis refuses.
+
+    Attributes:
+        why: in Redis' words.
+        until: when it is tried again, by the monotonic clock.
+        backoff: how long it was left alone the last time, in seconds.
+    """
+
+    why: str = ""
+    until: float = 0.0
+    backoff: float = _FIRST_BACKOFF_SECONDS / 2
+
+    def back_off(self) -> None:
+        """Leave it alone for up to twice as long as the last time."""
+        self.backoff = min(2 * self.backoff, _LONGEST_BACKOFF_SECONDS)
+        self.until = time.monotonic() + self.backoff * random.uniform(0.5, 1)  # noqa: S311
 
 
 class PrepareStage:
@@ -61,6 +87,7 @@ class PrepareStage:
         self._ready = ready
         self._finished = finished
         self._order = list(engines)
+        self._troubles: dict[str, _Trouble] = {}
         self._background = BackgroundWork(on_done=doorbell.ring)
         self._stopping = threading.Event()
 
@@ -78,6 +105,10 @@ class PrepareStage:
         self._stopping.set()
         self._doorbell.ring()
 
+    def troubles(self) -> dict[str, str]:
+        """The queues that Redis refuses, and why in its words; from any thread."""
+        return {name: trouble.why for name, trouble in self._troubles.copy().items()}
+
     def _round(self) -> None:
         """Visit each queue once, and rest unless one may have more."""
         self._order.append(self._order.pop(0))  # no queue is always the first
@@ -87,13 +118,23 @@ class PrepareStage:
         for name in self._order:
             if self._stopping.is_set():
                 return
+            if name in self._troubles and time.monotonic() < self._troubles[name].until:
+                continue
             room = self._room(name)
             if not room:
                 full.append(name)
                 continue
-            taken = self._take(name, room)
+            try:
+                taken = self._take(name, room)
+            except redis.ResponseError as error:
+                self._note_trouble(name, error)
+                continue
+            self._note_no_trouble(name)
             if taken.leases:
                 self._keeper.hold(taken.leases)
+                if taken.leases[0].attempt > 1:
+                    # They are, unless it came by a call that was repeated.
+                    self._empty_hands(but=len(taken.leases))
                 self._prepare(name, taken.leases)
                 if taken.leases[0].attempt > 1:
                     # It may kill this worker: nobody else is taken along.
@@ -106,6 +147,18 @@ class PrepareStage:
                 sleep = min(sleep, taken.due_in if taken.due_in is not None else sleep)
         if not more:
             self._rest(waitable, sleep, full)
+
+    def _note_trouble(self, name: str, error: redis.ResponseError) -> None:
+        why = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+        trouble = self._troubles.setdefault(name, _Trouble())
+        if why != trouble.why:
+            logger.warning("Redis refuses the queue %s, the others go on: %s", name, why)
+        trouble.why = why
+        trouble.back_off()
+
+    def _note_no_trouble(self, name: str) -> None:
+        if self._troubles.pop(name, None):
+            logger.info("Redis serves the queue %s again", name)
 
     def _rest(self, waitable: list[str], seconds: float, full: list[str]) -> None:
         """Wait for an entry in one of the lists, or for room for one of the full queues."""
@@ -128,8 +181,8 @@ class PrepareStage:
             taken = self._leases.take(name, room, claim=self._keeper.count == 0)
         return taken
 
-    def _empty_hands(self) -> None:
-        while not self._keeper.wait_empty(timeout=0.1):
+    def _empty_hands(self, *, but: int = 0) -> None:
+        while not self._keeper.wait_empty(timeout=0.1, but=but):
             if self._stopping.is_set():
                 return
 

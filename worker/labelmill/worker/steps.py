@@ -31,7 +31,7 @@ def refusal(
 ) -> JobError | None:
     """Why this job is not run, if it is not."""
     read = job.message
-    if job.lease.attempt > max_attempts:
+    if job.lease.starts > max_attempts:
         return JobError(
             ErrorCode.POISONED,
             f"the worker died {max_attempts} times with this job in its hands; it is "
@@ -138,7 +138,7 @@ def row(
         scores=scores,
         error_code=error.code if error else None,
         error_message=error.message if error else None,
-        attempt=job.lease.attempt,
+        attempt=job.lease.starts,
         group_size=job.group_size,
         worker=worker,
         enqueued_at=job.message.enqueued_at,

@@ -3,11 +3,11 @@
 -- What is said of the jobs goes onto the stream of announcements, also of those whose lease was
 -- lost: their rows are committed, and a server that lost its data knows no lease any more.
 --
--- KEYS  messages, attempts, deadlines, stream [, dead]
+-- KEYS  messages, attempts, deadlines, excused, stream [, dead, the set of such lists]
 -- ARGV  announcement, or nothing; the most entries of the stream; delivery, attempt, …
 -- Returns  the deliveries whose lease was lost, and why the announcement was not made, or nothing
 
-local messages, attempts, deadlines, stream, dead = unpack(KEYS)
+local messages, attempts, deadlines, excused, stream, dead, dead_lists = unpack(KEYS)
 local announcement, bound = ARGV[1], ARGV[2]
 local owned, lost, refusal = {}, {}, ''
 
@@ -40,10 +40,12 @@ redis.call('ZREM', deadlines, '')  -- so that it works at maxmemory: see take.lu
 
 if #owned > 0 then
   if dead then
+    redis.call('SADD', dead_lists, dead)
     redis.call('LPUSH', dead, unpack(redis.call('HMGET', messages, unpack(owned))))
   end
   redis.call('HDEL', messages, unpack(owned))
   redis.call('HDEL', attempts, unpack(owned))
+  redis.call('HDEL', excused, unpack(owned))
   redis.call('ZREM', deadlines, unpack(owned))
 end
 

@@ -18,6 +18,7 @@ import redis
 
 from labelmill.broker.connection import ANSWER_SECONDS, connection_pool
 
+_REFUSED_SECONDS = 1.0  # for which a list that Redis refuses to peek at is not peeked at again
 _PEEK_SECONDS = 30  # how long one blocking peek lasts; only bounds what a dead client leaves behind
 
 
@@ -36,6 +37,7 @@ class Doorbell:
         self._pool = connection_pool(url)
         self._connections: dict[str, Any] = {}
         self._overdue: dict[str, float] = {}  # by list: when its pending peek should have ended
+        self._refused: dict[str, float] = {}  # by list: until when it is left alone
         self._ringer, self._rung = socket.socketpair()
         self._ringer.setblocking(False)
         self._rung.setblocking(False)
@@ -74,7 +76,9 @@ class Doorbell:
         self._rung.close()
 
     def _wait(self, lists: Iterable[str], timeout: float) -> bool:
-        names = {self._socket_of_peek(name): name for name in lists}
+        now = time.monotonic()
+        heard = [name for name in lists if self._refused.get(name, now) <= now]
+        names = {self._socket_of_peek(name): name for name in heard}
         ready = wait_readable([self._rung, *names], timeout)
         if self._rung in ready:
             with suppress(BlockingIOError):
@@ -82,9 +86,7 @@ class Doorbell:
                     pass
         for each, name in names.items():
             if each in ready:
-                # Once this is read there is nothing more in any buffer: one command, one answer.
-                self._connections[name].read_response()
-                del self._overdue[name]
+                self._read_answer(name)
             elif time.monotonic() > self._overdue[name]:
                 raise redis.TimeoutError("a peek did not end in its time")
         return ready == [self._rung]
@@ -99,6 +101,16 @@ class Doorbell:
             self._overdue[name] = time.monotonic() + _PEEK_SECONDS + ANSWER_SECONDS
         peeking: socket.socket = connection._sock  # redis-py has no other way to it
         return peeking
+
+    def _read_answer(self, name: str) -> None:
+        # Once this is read there is nothing more in any buffer: one command, one answer.
+        del self._overdue[name]
+        try:
+            self._connections[name].read_response()
+        except redis.ResponseError:
+            # Whoever takes from the list is told why; and a new connection may lead elsewhere.
+            self._connections.pop(name).disconnect()
+            self._refused[name] = time.monotonic() + _REFUSED_SECONDS
 
     def _disconnect(self) -> None:
         for connection in self._connections.values():

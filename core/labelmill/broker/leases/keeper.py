@@ -51,14 +51,21 @@ class LeaseKeeper:
         """Renew once; a lease that another worker has claimed is let go.
 
         Raises:
-            redis.RedisError: Redis does not answer.
+            redis.RedisError: Redis does not answer, or refuses a queue; the others are renewed.
         """
+        refusal: redis.ResponseError | None = None
         for queue, leases in _by_queue(self.held()).items():
-            lost = self._leases.renew(queue, leases)
+            try:
+                lost = self._leases.renew(queue, leases)
+            except redis.ResponseError as error:
+                refusal = error
+                continue
             if lost:
                 # Most are jobs acknowledged while the call was under way; of the rest, the row
                 # that is written first stands.
                 self.drop(lease for lease in leases if lease.delivery in lost)
+        if refusal is not None:
+            raise refusal
 
     def hold(self, leases: Iterable[Lease]) -> None:
         """Renew these from now on."""
@@ -89,10 +96,10 @@ class LeaseKeeper:
         """How many jobs this worker holds."""
         return len(self._held)
 
-    def wait_empty(self, timeout: float) -> bool:
-        """Wait until this worker holds nothing; whether it does."""
+    def wait_empty(self, timeout: float, *, but: int = 0) -> bool:
+        """Wait until this worker holds nothing, or no more than so many jobs; whether it does."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._held, timeout)
+            return self._changed.wait_for(lambda: len(self._held) <= but, timeout)
 
     def release_all(self) -> int:
         """Give back everything still held; returns how many jobs were.

@@ -3,22 +3,27 @@
 A *delivery* is one message taken from a list; its number never changes. Each time it is handed out
 its *attempt* number grows, and every later call names both: a worker whose lease was claimed by
 another holds an old attempt number and changes nothing. Times are the Redis server's.
+
+An attempt counts against a job from when its worker began with it until it is known that the worker
+has outlived it. A group whose reply was lost is handed out again to the call that is repeated, and
+goes back uncounted if that never comes.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import redis
 
 from labelmill.broker.announcements import STREAM, JobFinished, encode
-from labelmill.broker.queues import QueueKeys
+from labelmill.broker.queues import DEAD_LISTS, QueueKeys
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +34,23 @@ MAX_LEASES = 1024
 
 
 class Lease(NamedTuple):
-    """One job in this worker's hands until its deadline."""
+    """One job in this worker's hands until its deadline.
+
+    ``attempt`` counts how often it was handed out, and is the fencing token; ``excused`` is how
+    many of those did not end their worker.
+    """
 
     queue: str
     delivery: bytes
     attempt: int
     list_number: int
     message: bytes
+    excused: int = 0
+
+    @property
+    def starts(self) -> int:
+        """How often it was begun by a worker that may have died of it, this time included."""
+        return self.attempt - self.excused
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,13 @@ class Leases:
         self._entries_kept = entries_kept
         self._unannounced = 0
         self._milliseconds = int(duration * 1000)
+        self._broker = broker
+        # What one worker calls itself here, and the number of its next take, by queue. A number is
+        # used until its group is known to be here, so that a call can be repeated.
+        self._worker = secrets.token_hex(8)
+        self._calls: dict[str, int] = {}
         self._take = _script(broker, "take")
+        self._start = _script(broker, "start")
         self._renew = _script(broker, "renew")
         self._ack = _script(broker, "ack")
         self._release = _script(broker, "release")
@@ -90,23 +111,49 @@ class Leases:
             claim: whether this worker's hands are empty, so that it may have an expired lease.
 
         Raises:
-            redis.RedisError: Redis does not answer; nothing was taken, or its lease will expire.
+            redis.RedisError: Redis does not answer. What was taken comes with the next call for
+                this queue, or goes back when its lease expires.
         """
+        call = self._calls.setdefault(queue, 1)
+        taken = self._hand_out(queue, limit, call, claim=claim)
+        if not taken.leases:
+            return taken
+        lost: set[bytes] = set()
+        if not self._start(keys=[QueueKeys(queue).unstarted], args=[self._worker, call]):
+            lost = self.renew(queue, taken.leases)
+        self._calls[queue] = call + 1
+        return replace(taken, leases=[each for each in taken.leases if each.delivery not in lost])
+
+    def _hand_out(self, queue: str, limit: int, call: int, *, claim: bool) -> Taken:
         keys = QueueKeys(queue)
-        now, expired, due, flat = self._take(
+        now, expired, due, flat, forgiven = self._take(
             keys=[
                 keys.messages,
                 keys.attempts,
                 keys.deadlines,
                 keys.delayed,
                 keys.deliveries,
+                keys.unstarted,
+                keys.excused,
+                keys.seen,
                 *keys.lists,
             ],
-            args=[limit, self._milliseconds, int(claim)],
+            args=[limit, self._milliseconds, int(claim), self._worker, call],
         )
         self._set_clock(int(now) / 1000)
+        excused = {
+            delivery: len(attempts.split())
+            for delivery, attempts in zip(forgiven[::2], forgiven[1::2], strict=True)
+        }
         leases = [
-            Lease(queue, flat[i], int(flat[i + 1]), int(flat[i + 2]), flat[i + 3])
+            Lease(
+                queue,
+                flat[i],
+                int(flat[i + 1]),
+                int(flat[i + 2]),
+                flat[i + 3],
+                excused.get(flat[i], 0),
+            )
             for i in range(0, len(flat), 4)
         ]
         due_in = max(0.0, (int(due) - int(now)) / 1000) if int(due) else None
@@ -118,7 +165,9 @@ class Leases:
         lost: set[bytes] = set()
         for some in portions(leases):
             arguments = [self._milliseconds, *_tokens(some)]
-            lost.update(self._renew(keys=[keys.attempts, keys.deadlines], args=arguments))
+            lost.update(
+                self._renew(keys=[keys.attempts, keys.deadlines, keys.excused], args=arguments)
+            )
         return lost
 
     def ack(
@@ -136,7 +185,7 @@ class Leases:
         self, queue: str, leases: Sequence[Lease], announced: Sequence[JobFinished] = ()
     ) -> set[bytes]:
         """Like :meth:`ack`, and keep the messages on the list of dead letters."""
-        return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead)
+        return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead, DEAD_LISTS)
 
     def release(self, queue: str, leases: Sequence[Lease]) -> int:
         """Give back jobs of one queue that were not started; returns how many were still ours."""
@@ -157,12 +206,24 @@ class Leases:
             )
         return released
 
+    def leave(self) -> None:
+        """Take back what was noted of the last groups; those not begun go back when they expire.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        for queue, call in self._calls.items():
+            key = QueueKeys(queue).unstarted
+            kept = cast("bytes | None", self._broker.hget(key, self._worker))
+            if kept is not None and kept.startswith(b"%d+" % (call - 1)):
+                self._broker.hdel(key, self._worker)
+
     def delay(self, lease: Lease, eta: datetime) -> bool:
         """Put a job aside until its eta; False where its lease was lost."""
         keys = QueueKeys(lease.queue)
         return bool(
             self._delay(
-                keys=[keys.attempts, keys.deadlines, keys.delayed],
+                keys=[keys.attempts, keys.deadlines, keys.delayed, keys.excused],
                 args=[lease.delivery, lease.attempt, int(eta.timestamp() * 1000)],
             )
         )
@@ -173,7 +234,7 @@ class Leases:
         keys = QueueKeys(queue)
         announcement = encode(announced) if announced and self.announces else b""
         lost, refusal = self._ack(
-            keys=[keys.messages, keys.attempts, keys.deadlines, STREAM, *dead],
+            keys=[keys.messages, keys.attempts, keys.deadlines, keys.excused, STREAM, *dead],
             args=[announcement, self._entries_kept, *_tokens(leases)],
         )
         self._note_refusal(refusal, len(announced))

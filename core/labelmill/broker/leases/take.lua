@@ -2,24 +2,33 @@
 -- script is one atomic step.
 --
 -- In this order:
---   1. a lease that has expired: its worker died, or lost its way. The job may be what killed the
+--   1. what this very call brought before, if its reply was lost: the same group again;
+--   2. a lease that has expired: its worker died, or lost its way. The job may be what killed the
 --      worker, so it is handed out alone, and only to a worker that holds nothing else (claim = 1);
 --      for any other worker the script takes nothing and says how many wait, so that it empties
 --      its hands and comes back;
---   2. delayed jobs whose eta has come;
---   3. new jobs, from the lists in their order, oldest first.
+--   3. delayed jobs whose eta has come;
+--   4. new jobs, from the lists in their order, oldest first.
 --
--- KEYS  messages, attempts, deadlines, delayed, deliveries, list, list, …
--- ARGV  n, lease in ms, claim (1 or 0)
+-- A group that is handed out is kept in `unstarted`: "call delivery count attempt list …" for so many
+-- deliveries from that one on, or "call+ …" once its worker has said that it has it (start.lua). If its
+-- lease expires before, nobody has begun with its jobs: they go back as if never taken.
+--
+-- KEYS  messages, attempts, deadlines, delayed, deliveries, unstarted, excused, seen, list, list, …
+-- ARGV  n, lease in ms, claim (1 or 0), the worker, the number of its call: the same for a repetition
 -- Returns  server time in ms, expired leases left unclaimed, time in ms of the next deadline or
---          eta (0 for none), {delivery, attempt, number of its list, message, …}
+--          eta (0 for none), {delivery, attempt, number of its list, message, …}, {delivery, its
+--          excused attempts, …}
 
-local messages, attempts, deadlines, delayed, deliveries = unpack(KEYS, 1, 5)
+local messages, attempts, deadlines, delayed, deliveries, unstarted, excused, seen = unpack(KEYS, 1, 8)
+local FIRST_LIST = 9
 local n, lease, claim = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+local worker, call = ARGV[4], ARGV[5]
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local taken = {}
+local taken, record, forgiven = {}, {call}, {}
+local usual = math.max(lease / 2, 2000)  -- how long `seen` lasts
 
 -- A server at its maxmemory refuses a script whose first write may need memory, and lets one go on
 -- whose first write frees some: without this no expired lease could be claimed there.
@@ -31,6 +40,17 @@ local function hand_out(delivery, attempt, list, message)
   taken[size + 2] = attempt
   taken[size + 3] = list
   taken[size + 4] = message
+  if attempt > 1 then
+    local attempts_excused = redis.call('HGET', excused, delivery)
+    if attempts_excused then
+      forgiven[#forgiven + 1] = delivery
+      forgiven[#forgiven + 1] = attempts_excused
+    end
+  end
+end
+
+local function keep(delivery, count, attempt, list)
+  record[#record + 1] = table.concat({delivery, count, attempt, list}, ' ')
 end
 
 local function next_due()
@@ -45,12 +65,110 @@ local function next_due()
 end
 
 local function reply(expired)
+  if redis.call('ZCARD', deadlines) > 0 and redis.call('PTTL', seen) < usual / 2 then
+    redis.call('SET', seen, 1, 'PX', string.format('%.0f', usual))
+  end
+  if #taken > 0 then
+    redis.call('HSET', unstarted, worker, table.concat(record, ' '))
+  end
   -- Times go back as strings: Lua would send a number of this size through a 32-bit conversion
   -- on some builds, and never as a fraction.
-  return {string.format('%.0f', now), expired, string.format('%.0f', next_due()), taken}
+  return {string.format('%.0f', now), expired, string.format('%.0f', next_due()), taken, forgiven}
 end
 
+-- The deliveries of a record that are still as it says: delivery, attempt, list, …
+local function still_leased(kept)
+  local found = {}
+  for first, count, attempt, list in string.gmatch(kept, ' (%d+) (%d+) (%d+) (%d+)') do
+    for i = 0, count - 1 do
+      local delivery = string.format('%.0f', first + i)
+      if redis.call('HGET', attempts, delivery) == attempt then
+        found[#found + 1] = {delivery, attempt, list}
+      end
+    end
+  end
+  return found
+end
+
+local function take_again(kept)
+  for _, each in ipairs(still_leased(kept)) do
+    local delivery, attempt, list = unpack(each)
+    redis.call('ZADD', deadlines, now + lease, delivery)
+    hand_out(delivery, tonumber(attempt), tonumber(list), redis.call('HGET', messages, delivery) or '')
+    keep(delivery, 1, attempt, list)
+  end
+end
+
+local function is_started(kept)
+  return string.find(kept, '^%d+%+') ~= nil
+end
+
+-- Give back the groups whose lease ended before their worker began with them.
+local function restore_unstarted()
+  local records = redis.call('HGETALL', unstarted)
+  for i = 1, #records, 2 do
+    local group = still_leased(records[i + 1])
+    local deadline = group[1] and tonumber(redis.call('ZSCORE', deadlines, group[1][1]) or 0)
+    if not deadline or deadline <= now then
+      for j = is_started(records[i + 1]) and 0 or #group, 1, -1 do
+        local delivery, attempt, list = unpack(group[j])
+        if attempt == '1' then
+          redis.call('RPUSH', KEYS[FIRST_LIST - 1 + list], redis.call('HGET', messages, delivery))
+          redis.call('HDEL', messages, delivery)
+          redis.call('HDEL', attempts, delivery)
+          redis.call('ZREM', deadlines, delivery)
+        else
+          redis.call('HSET', excused, delivery,
+            (redis.call('HGET', excused, delivery) or ' ') .. attempt .. ' ')
+          redis.call('ZADD', deadlines, 0, delivery)
+        end
+      end
+      redis.call('HDEL', unstarted, records[i])
+    end
+  end
+end
+
+-- Where nobody could ask for a while, most likely nobody could renew either: a server that stood
+-- still for longer than a lease must not take all workers for dead. They get a moment to renew.
+local function forgive_a_standstill()
+  if redis.call('EXISTS', seen) == 1 then
+    return
+  end
+  local moment = math.min(lease, 3000)
+  local late = redis.call('ZRANGEBYSCORE', deadlines, '(0', now)
+  for _, delivery in ipairs(late) do
+    redis.call('ZADD', deadlines, now + moment, delivery)
+  end
+  if #late > 0 then
+    -- Who looks after that moment must not find a standstill again.
+    redis.call('SET', seen, 1, 'PX', string.format('%.0f', usual + 3 * moment))
+  end
+end
+
+-- A key of another application under one of our names has to be met before anything is popped: what
+-- a script has done before it fails stays done.
+redis.call('HEXISTS', messages, '')
+redis.call('HEXISTS', attempts, '')
+redis.call('HEXISTS', excused, '')
+local last_delivery = tonumber(redis.call('GET', deliveries) or '0')
+
+local kept = redis.call('HGET', unstarted, worker)
+if kept and string.match(kept, '^%d+') == call then
+  take_again(kept)
+  if #taken > 0 then
+    return reply(0)
+  end
+elseif kept and is_started(kept) then
+  redis.call('HDEL', unstarted, worker)
+end
+
+forgive_a_standstill()
+
 local expired = redis.call('ZCOUNT', deadlines, '-inf', now)
+if expired > 0 and redis.call('EXISTS', unstarted) == 1 then
+  restore_unstarted()
+  expired = redis.call('ZCOUNT', deadlines, '-inf', now)
+end
 if expired > 0 then
   if not claim then
     return reply(expired)
@@ -59,6 +177,7 @@ if expired > 0 then
   local attempt = redis.call('HINCRBY', attempts, delivery, 1)
   redis.call('ZADD', deadlines, now + lease, delivery)
   hand_out(delivery, attempt, 1, redis.call('HGET', messages, delivery) or '')
+  keep(delivery, 1, attempt, 1)
   return reply(expired - 1)
 end
 
@@ -67,29 +186,39 @@ for _, delivery in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIM
   redis.call('ZREM', delayed, delivery)
   redis.call('ZADD', deadlines, now + lease, delivery)
   hand_out(delivery, attempt, 1, redis.call('HGET', messages, delivery) or '')
+  keep(delivery, 1, attempt, 1)
   n = n - 1
 end
 
-for key = 6, #KEYS do
+for key = FIRST_LIST, #KEYS do
   if n <= 0 then
     break
   end
-  local popped = redis.call('RPOP', KEYS[key], n)
+  local popped = redis.pcall('RPOP', KEYS[key], n)
+  if popped and popped.err then
+    -- That list is another application's; what came of the others is handed out.
+    if #taken == 0 then
+      return popped
+    end
+    break
+  end
   if popped and #popped > 0 then
     -- Numbers grow with time, so that a server which lost its data gives none a second time: the
     -- workers may still hold, and acknowledge, the old ones.
     local microseconds = clock[1] * 1000000 + clock[2]
-    if tonumber(redis.call('GET', deliveries) or '0') < microseconds then
+    if last_delivery < microseconds then
       redis.call('SET', deliveries, string.format('%.0f', microseconds))
     end
     local first = redis.call('INCRBY', deliveries, #popped) - #popped
+    last_delivery = first + #popped
+    keep(string.format('%.0f', first + 1), #popped, 1, key - FIRST_LIST + 1)
     local new_messages, new_attempts, new_deadlines = {}, {}, {}
     for i, message in ipairs(popped) do
       local delivery = string.format('%.0f', first + i)
       new_messages[2 * i - 1], new_messages[2 * i] = delivery, message
       new_attempts[2 * i - 1], new_attempts[2 * i] = delivery, 1
       new_deadlines[2 * i - 1], new_deadlines[2 * i] = now + lease, delivery
-      hand_out(delivery, 1, key - 5, message)
+      hand_out(delivery, 1, key - FIRST_LIST + 1, message)
     end
     redis.call('HSET', messages, unpack(new_messages))
     redis.call('HSET', attempts, unpack(new_attempts))
