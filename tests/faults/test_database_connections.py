@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,6 +28,7 @@ from labelmill.db.filters import ResultFilter
 from labelmill.db.jobs import Lane
 from labelmill.local.postgres import PostgresServer
 from tests.support.counting import wait_until_nothing_is_left
+from tests.support.gateway import serving, settings_for
 from tests.support.proxy import Proxy
 from tests.support.rows import NOON, a_job, a_result
 from tests.support.waiting import wait_for
@@ -131,11 +133,9 @@ def test_a_lost_reply_is_asked_for_again(call: str, proxy: Proxy, remote: Databa
     ("containing", "ask"),
     [
         (b"FETCH", lambda db: list(db.results.oldest_first(EVERYTHING))),
-        (b"UPDATE jobs", lambda db: db.jobs.claim_lost(["a"], NOON, NOON)),
-        (b"INSERT INTO runs", lambda db: db.runs.add(Run("a", "m", "s", NOON))),
         (b"COMMIT", lambda db: db.runs.add_jobs(Run("a", "m", "s", NOON), [a_job("a")])),
     ],
-    ids=["export", "claim", "run", "bulk"],
+    ids=["export", "bulk"],
 )
 def test_a_lost_reply_to_what_is_not_repeated(
     containing: bytes, ask: Callable[[Database], Any], proxy: Proxy, remote: Database
@@ -145,6 +145,34 @@ def test_a_lost_reply_to_what_is_not_repeated(
         ask(remote)
     assert proxy.losses == 1
     ask(remote)
+
+
+def test_a_lost_reply_of_a_claim(proxy: Proxy, remote: Database) -> None:
+    later = NOON + timedelta(hours=2)
+    remote.jobs.add([a_job("a"), a_job("b"), a_job("c", enqueued_at=later)])
+    proxy.eat(b"UPDATE jobs")
+    with soon():
+        claimed = remote.jobs.claim_lost(["a", "b", "c"], later, later + timedelta(seconds=1))
+    assert proxy.losses == 1
+    assert {job.id for job in claimed} == {"a", "b"}
+    assert remote.jobs.claim_lost(["a", "b", "c"], later, later + timedelta(seconds=2)) == []
+
+
+def test_lost_replies_to_a_run(proxy: Proxy, remote: Database) -> None:
+    run = Run("r", "topics", "test", NOON)
+    remote.jobs.add([a_job(name, run_id="r") for name in "abc"])
+    proxy.eat(b"INSERT INTO runs")
+    with soon():
+        assert remote.runs.add(run)
+    assert not remote.runs.add(run._replace(created_at=NOON + timedelta(1)))
+    remote.runs.count_submitted("r", 1)
+    proxy.eat(b"UPDATE runs")
+    with soon():
+        remote.runs.count_submitted("r", 2)
+    assert proxy.losses == 2
+    progress = remote.runs.progress("r")
+    assert progress is not None
+    assert progress.submitted == 3
 
 
 def test_lost_replies_to_a_worker_and_a_client(
@@ -171,6 +199,25 @@ def test_lost_replies_to_a_worker_and_a_client(
     finally:
         workers.stop()
     assert (row.status, row.attempt) == ("succeeded", 1)
+
+
+def test_lost_replies_to_a_gateway(
+    redis_url: str, postgresql_url: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, redis_url, impatient(proxy.url_of(postgresql_url)))
+    with serving(settings) as gateway:
+        job = {"model": "texts", "text": "Hello", "id": "a"}
+        for containing in (b"INSERT INTO jobs", b"FROM results", b"FROM runs"):
+            losses = proxy.losses
+            proxy.eat(containing)
+            with soon():
+                answers = [
+                    gateway.post("/v1/jobs", json=job | {"id": f"a{losses}"}),
+                    gateway.get("/v1/results"),
+                    gateway.get("/v1/runs"),
+                ]
+            assert [answer.status_code for answer in answers] == [202, 200, 200]
+            assert proxy.losses == losses + 1
 
 
 def test_a_server_that_is_at_work_is_waited_for(remote: Database) -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, case, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from labelmill.core.errors import ConfigurationError
+from labelmill.core.errors import ConfigurationError, DatabaseUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
-from labelmill.db.errors import translated
+from labelmill.db.errors import connection_was_lost, translated
 from labelmill.db.repository import Repository, blocks_of, once_more, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
@@ -176,6 +176,17 @@ class Jobs(Repository):
                 connection.execute(delete(jobs).where(jobs.c.id.in_(some), unclaimed))
 
     def _claim(
+        self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
+    ) -> list[SubmittedJob]:
+        try:
+            return self._claim_once(ids, condition, sent_at)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        # It may have been done: what is due since this very moment was claimed by this call.
+        return self._claim_once(ids, condition | (jobs.c.due_at == sent_at), sent_at)
+
+    def _claim_once(
         self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
     ) -> list[SubmittedJob]:
         has_row = select(results.c.id).where(results.c.id == jobs.c.id).exists()

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, func, literal, select, tuple_, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from labelmill.core.errors import DatabaseUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.run import Run
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
+from labelmill.db.errors import connection_was_lost
 from labelmill.db.insert import insert_missing
 from labelmill.db.repository import Repository, once_more, select_record
 from labelmill.db.results import outcomes, place
@@ -103,9 +105,15 @@ class Runs(Repository):
         Raises:
             ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
         """
-        with self._one_statement() as connection:
-            added = connection.scalar(self._insertion(run).returning(runs.c.id))
-        return added is not None
+        try:
+            return self._add(run)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        if self._add(run):
+            return True
+        there = self.get(run.id)
+        return there is not None and there.created_at == run.created_at
 
     def add_jobs(self, run: Run, block: Sequence[SubmittedJob]) -> set[str]:
         """Write jobs, and their run with the first, in one transaction; return the new jobs' ids.
@@ -130,7 +138,15 @@ class Runs(Repository):
 
     def count_submitted(self, run_id: str, count: int) -> None:
         """Add to the number of jobs that a run has sent."""
-        self._update(run_id, submitted=runs.c.submitted + count)
+        try:
+            self._update(run_id, submitted=runs.c.submitted + count)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+            # Added or not, the ledger knows how many there are.
+            of_run = jobs.c.run_id == storable_text(run_id)
+            ledger = select(func.count()).where(of_run).scalar_subquery()
+            self._update(run_id, submitted=ledger)
 
     @once_more
     def finish(self, run_id: str, finished_at: datetime, rejected: int | None = None) -> None:
@@ -194,6 +210,11 @@ class Runs(Repository):
                 for number, start in enumerate(starts)
             ],
         )
+
+    def _add(self, run: Run) -> bool:
+        with self._one_statement() as connection:
+            added = connection.scalar(self._insertion(run).returning(runs.c.id))
+        return added is not None
 
     def _insertion(self, run: Run) -> postgresql.Insert | sqlite.Insert:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
