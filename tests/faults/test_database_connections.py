@@ -115,6 +115,7 @@ CALLS: dict[str, tuple[bytes, Callable[[Database], Any]]] = {
     "finish": (b"UPDATE runs", lambda db: db.runs.finish("a", NOON)),
     "begin": (b"BEGIN", lambda db: db.runs.newest()),
     "token": (b"FROM tokens", lambda db: db.tokens.find("a")),
+    "revision": (b"version_num", lambda db: schema.current(db.engine)),
     "withdraw": (b"DELETE FROM jobs", lambda db: db.jobs.withdraw(["a"])),
 }
 

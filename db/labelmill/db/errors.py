@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import (
@@ -26,6 +28,9 @@ _UNDEFINED_COLUMN = "42703"
 _NO_PRIVILEGE = "42501"
 # Classes of SQLSTATE: data, integrity constraints, limits of the program (a row that is too long).
 _OF_THE_ROWS = ("22", "23", "54")
+
+_P = ParamSpec("_P")
+_Out = TypeVar("_Out")
 
 
 @contextmanager
@@ -71,6 +76,25 @@ def connection_was_lost(error: BaseException) -> bool:
     """
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and cause.connection_invalidated
+
+
+def once_more(function: Callable[_P, _Out]) -> Callable[_P, _Out]:
+    """Let a function be tried again when its connection was lost or is not used again.
+
+    Whoever has kept a connection is then no worse off than who opens one now. The function must
+    bear it: what it asked for may have been done.
+    """
+
+    @wraps(function)
+    def call(*arguments: _P.args, **options: _P.kwargs) -> _Out:
+        try:
+            return function(*arguments, **options)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        return function(*arguments, **options)
+
+    return call
 
 
 def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:

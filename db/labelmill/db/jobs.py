@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from labelmill.core.errors import ConfigurationError, DatabaseUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
-from labelmill.db.errors import connection_was_lost, translated
-from labelmill.db.repository import Repository, blocks_of, once_more, select_record
+from labelmill.db.errors import connection_was_lost, once_more, translated
+from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
 

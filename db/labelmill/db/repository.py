@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, select
 
@@ -13,36 +12,13 @@ from labelmill.core.errors import DatabaseUnavailable
 from labelmill.core.fields import fields_of
 from labelmill.core.text import storable_text
 from labelmill.db.connection import for_single_statements, for_writing, patiently
-from labelmill.db.errors import connection_was_lost, translated
+from labelmill.db.errors import connection_was_lost, once_more, translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import Row
 
 _IDS_A_QUERY = 1000
 
 _Record = TypeVar("_Record")
-_P = ParamSpec("_P")
-_Out = TypeVar("_Out")
-_Self = TypeVar("_Self", bound="Repository")
-
-
-def once_more(
-    method: Callable[Concatenate[_Self, _P], _Out],
-) -> Callable[Concatenate[_Self, _P], _Out]:
-    """Let a method, which must bear it, be tried again when its connection was lost or unusable.
-
-    Whoever has kept a connection is then no worse off than who opens one now.
-    """
-
-    @wraps(method)
-    def call(self: _Self, /, *arguments: _P.args, **options: _P.kwargs) -> _Out:
-        try:
-            return method(self, *arguments, **options)
-        except DatabaseUnavailable as error:
-            if not connection_was_lost(error):
-                raise
-        return method(self, *arguments, **options)
-
-    return call
 
 
 class Repository:

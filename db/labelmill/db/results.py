@@ -12,9 +12,10 @@ from labelmill.core.result import Result
 from labelmill.core.states import Status
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
+from labelmill.db.errors import once_more
 from labelmill.db.filters import ResultFilter, by_columns, mentions
 from labelmill.db.records import ROWS_A_FETCH, Record, read_records, select_records
-from labelmill.db.repository import Repository, blocks_of, once_more, select_record
+from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_results
 from labelmill.db.summary import ResultSummary, counted_columns, summary_of
 from labelmill.db.tables import UTCDateTime, jobs, results

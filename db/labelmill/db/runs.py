@@ -15,9 +15,9 @@ from labelmill.core.job import SubmittedJob
 from labelmill.core.run import Run
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
-from labelmill.db.errors import connection_was_lost
+from labelmill.db.errors import connection_was_lost, once_more
 from labelmill.db.insert import insert_missing
-from labelmill.db.repository import Repository, once_more, select_record
+from labelmill.db.repository import Repository, select_record
 from labelmill.db.results import outcomes, place
 from labelmill.db.rows import storable_jobs, storable_record
 from labelmill.db.tables import jobs, results, runs

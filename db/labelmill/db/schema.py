@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 
 from labelmill.core.errors import ConfigurationError, SchemaOutOfDate
 from labelmill.db.connection import create_database_engine, for_writing, patiently, shown
-from labelmill.db.errors import translated
+from labelmill.db.errors import once_more, translated
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -56,6 +56,7 @@ def upgrade(url: str) -> Upgraded:
     return Upgraded(before, head())
 
 
+@once_more
 def current(engine: Engine) -> str | None:
     """The revision of the database, or None if it has no tables of Labelmill.
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import insert, select, update
 
 from labelmill.core.text import storable_text
-from labelmill.db.repository import Repository, once_more, select_record
+from labelmill.db.errors import once_more
+from labelmill.db.repository import Repository, select_record
 from labelmill.db.rows import storable_record
 from labelmill.db.tables import Token, tokens
 
