@@ -119,6 +119,14 @@ def test_an_upgrade(pooler: PgBouncer, postgres_server: PostgresServer) -> None:
             admin.execute("DROP DATABASE pooled WITH (FORCE)")
 
 
+def test_an_environment_for_somebody_else(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=theirs")  # a pooler refuses to start with it
+    monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
+    monkeypatch.setenv("PGTZ", "Asia/Kathmandu")
+    with Database.open(pooled_url) as database:
+        use(database, "a")
+
+
 def test_nothing_is_left_behind_for_others(clients: list[Database], pooled_url: str) -> None:
     for each in clients:
         use(each, f"{id(each)}")

@@ -99,15 +99,20 @@ _SEVERAL_HOSTS = re.compile(
     r"(?P<path>/[^?#]*)?"
 )
 
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>\d*))?$")
+
 
 def _with_hosts_in_query(url: str) -> str:
     """``//host1:5432,host2:5433/name``, as libpq has several hosts, as SQLAlchemy has them."""
     found = _SEVERAL_HOSTS.match(url)
     if found is None:
         return url
-    hosts = "&".join(f"host={quote(each)}" for each in found["hosts"].split(","))
+    split = [_HOST_AND_PORT.match(each) for each in found["hosts"].split(",")]
+    hosts = ",".join(each["host"].strip("[]") if each else "" for each in split)
+    ports = ",".join((each["port"] if each else None) or "5432" for each in split)
+    query = f"host={quote(hosts)}&port={ports}"
     rest = url[found.end() :].removeprefix("?")
-    return f"{found['before']}{found['path'] or '/'}?{'&'.join(filter(None, [hosts, rest]))}"
+    return f"{found['before']}{found['path'] or '/'}?{'&'.join(filter(None, [query, rest]))}"
 
 
 # NaN is no JSON. PostgreSQL would refuse it in the middle of a group; refuse it on both.
