@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import (
+    DatabaseError,
     DataError,
     DBAPIError,
     IntegrityError,
@@ -55,6 +58,10 @@ class RowsNotKept(Exception):
         )
         self.inserted = inserted
         self.ids = ids
+
+
+_P = ParamSpec("_P")
+_Out = TypeVar("_Out")
 
 
 @contextmanager
@@ -127,6 +134,34 @@ def _sqlstate(cause: BaseException | None) -> str | None:
     return None if state is None else str(state)
 
 
+def connection_was_lost(error: BaseException) -> bool:
+    """Whether an error of :func:`translated` came over a connection that is not used again.
+
+    What was asked for may have been done; and it may be done over another connection.
+    """
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and cause.connection_invalidated
+
+
+def once_more(function: Callable[_P, _Out]) -> Callable[_P, _Out]:
+    """Let a function be tried again when its connection was lost or is not used again.
+
+    Whoever has kept a connection is then no worse off than who opens one now. The function must
+    bear it: what it asked for may have been done.
+    """
+
+    @wraps(function)
+    def call(*arguments: _P.args, **options: _P.kwargs) -> _Out:
+        try:
+            return function(*arguments, **options)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        return function(*arguments, **options)
+
+    return call
+
+
 def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if blames_rows(error):
         return None
@@ -139,6 +174,11 @@ def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return DatabaseUnavailable(
             f"the database {shown(engine.url)} does not answer: {_first_line(error.orig)}"
+        )
+    # A file that is no database, or a broken one.
+    if type(error) is DatabaseError:
+        return DatabaseUnavailable(
+            f"the database {shown(engine.url)} cannot be read: {_first_line(error.orig)}"
         )
     # A standby, a role that was not given its rights yet, a table without its key: all are mended
     # from outside.

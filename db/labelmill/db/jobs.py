@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, Connection, case, delete, select, tuple_, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from labelmill.core.errors import ConfigurationError
+from labelmill.core.errors import ConfigurationError, DatabaseUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
 from labelmill.db.connection import in_schema
-from labelmill.db.errors import RowsNotKept, blames_rows, translated
+from labelmill.db.errors import RowsNotKept, blames_rows, connection_was_lost, once_more, translated
 from labelmill.db.refusals import AddedJobs, add_each, refusal
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
@@ -82,7 +82,7 @@ class Jobs(Repository):
 
     def _add(self, block: Sequence[SubmittedJob]) -> set[str]:
         rows = storable_jobs(block)
-        added = self._insert(jobs, rows)
+        added = self._insert(jobs, rows, mark="enqueued_at")
         if len(added) < len(rows):
             self._require_kept(jobs, rows, added)
         return added
@@ -95,12 +95,14 @@ class Jobs(Repository):
         """The jobs of these ids that the ledger has, by id."""
         return self._get_many(jobs, _JOBS, SubmittedJob, ids)
 
+    @once_more
     def remove(self, ids: Sequence[str]) -> None:
         """Take jobs out of the ledger again, because they could not be sent."""
         with self._one_statement() as connection:
             for some in blocks_of(ids):
                 connection.execute(delete(jobs).where(jobs.c.id.in_(some)))
 
+    @once_more
     def lanes(self) -> list[Lane]:
         """The lanes that have jobs; an index lookup each, however many jobs there are."""
         model, priority = jobs.c.model, jobs.c.priority
@@ -119,6 +121,7 @@ class Jobs(Repository):
                 )
         return lanes
 
+    @once_more
     def page(
         self, lane: Lane, after: Position | None, due_before: datetime, limit: int
     ) -> list[LedgerEntry]:
@@ -190,6 +193,7 @@ class Jobs(Repository):
         """
         return self._claim(ids, jobs.c.due_at == _due(claimed_at), sent_at)
 
+    @once_more
     def withdraw(self, ids: Sequence[str]) -> None:
         """Take jobs out again that could not be sent, save those that somebody has claimed since.
 
@@ -223,6 +227,17 @@ class Jobs(Repository):
         return first + self._claim(ids[half:], condition, sent_at)
 
     def _claim_together(
+        self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
+    ) -> list[SubmittedJob]:
+        try:
+            return self._claim_once(ids, condition, sent_at)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        # It may have been done: what is due since this very moment was claimed by this call.
+        return self._claim_once(ids, condition | (jobs.c.due_at == sent_at), sent_at)
+
+    def _claim_once(
         self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
     ) -> list[SubmittedJob]:
         has_row = select(results.c.id).where(results.c.id == jobs.c.id).exists()

@@ -29,8 +29,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from labelmill.core.errors import ConfigurationError, SchemaOutOfDate
-from labelmill.db.connection import create_database_engine, for_writing, schema_of, shown
-from labelmill.db.errors import translated
+from labelmill.db.connection import (
+    create_database_engine,
+    for_writing,
+    patiently,
+    schema_of,
+    shown,
+)
+from labelmill.db.errors import once_more, translated
 from labelmill.db.tables import metadata
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -92,8 +98,8 @@ def upgrade(url: str, schema: str | None = None) -> Upgraded:
         schema: as for :func:`labelmill.db.connection.create_database_engine`; made if missing.
 
     Raises:
-        ConfigurationError: if the URL cannot be used, or another application's tables have the
-            names of ours.
+        ConfigurationError: if the URL cannot be used, the database's encoding is not UTF8, or
+            another application's tables have the names of ours.
         DatabaseUnavailable: if the database cannot be reached.
         SchemaOutOfDate: if a newer version of Labelmill has migrated it.
     """
@@ -102,7 +108,8 @@ def upgrade(url: str, schema: str | None = None) -> Upgraded:
 
     engine = create_database_engine(url, schema)
     try:
-        with translated(engine), for_writing(engine).begin() as connection:
+        with translated(engine), for_writing(engine).begin() as connection, patiently(connection):
+            _require_unicode(connection)
             _wait_for_other_upgrades(connection)
             before = prepare(connection)
             config = Config(_MIGRATIONS / "alembic.ini")
@@ -138,6 +145,7 @@ def prepare(connection: Connection) -> str | None:
     return revision
 
 
+@once_more
 def current(engine: Engine) -> str | None:
     """The revision of the database, or None if it has no tables of Labelmill.
 
@@ -270,7 +278,20 @@ def _wait_for_other_upgrades(connection: Connection) -> None:
     # On SQLite the transaction began as the only writer; PostgreSQL needs a lock of its own. It
     # goes with the transaction, however that ends.
     if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+
+
+def _require_unicode(connection: Connection) -> None:
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database {shown(connection.engine.url)} has the encoding {encoding}, which cannot"
+            " hold every text; make another: CREATE DATABASE labelmill ENCODING 'UTF8' TEMPLATE"
+            " template0"
+        )
 
 
 def _require_known(revision: str | None, engine: Engine) -> None:
