@@ -138,6 +138,24 @@ def test_a_lone_job_whose_row_nothing_can_stand_for_is_told_by_the_next_one(
         assert database_of(client).jobs.get("unknown") is None
 
 
+def test_a_run_is_done_though_a_job_of_it_will_have_no_row(workers: Workers) -> None:
+    workers.start()
+    with workers.client() as client:
+        refuse_by(database_of(client), "raises", "NEW.id = 'bad'")
+    (workers.folder / "a.csv").write_text("id,text\ngood,a\nbad,b\nfine,c\n")
+    words = "submit scripted a.csv --id-column id --text-column text --wait --json"
+    done = subprocess.run(
+        [sys.executable, "-m", "labelmill", *words.split()],
+        env=workers.environment(),
+        cwd=workers.folder,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["succeeded"], last["failed"]) == (2, 1)
+
+
 def test_a_worker_that_ends_meanwhile_gives_its_jobs_back(workers_on_each: Workers) -> None:
     workers = workers_on_each
     worker = workers.start()
