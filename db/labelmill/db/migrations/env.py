@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.connection import create_database_engine, for_writing
+from labelmill.db.connection import create_database_engine, for_writing, patiently
 from labelmill.db.tables import metadata
 
 
@@ -25,5 +25,6 @@ shared: Connection | None = context.config.attributes.get("connection")
 if shared is not None:
     migrate(shared)
 else:
-    with for_writing(create_database_engine(DatabaseSettings().database_url)).begin() as own:
+    engine = for_writing(create_database_engine(DatabaseSettings().database_url))
+    with engine.begin() as own, patiently(own):
         migrate(own)
