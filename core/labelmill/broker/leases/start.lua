@@ -12,6 +12,7 @@ if not kept or string.match(kept, '^%d+') ~= call then
   return 0
 end
 if string.sub(kept, #call + 1, #call + 1) ~= '+' then
+  redis.call('HDEL', KEYS[1], '')  -- so that it works at maxmemory: see take.lua
   redis.call('HSET', KEYS[1], worker, call .. '+' .. string.sub(kept, #call + 1))
 end
 return 1
