@@ -34,7 +34,7 @@ from tests.support.rows import NOON, a_job, a_result
 from tests.support.waiting import wait_for
 from tests.support.worker import Workers
 
-SILENCE = 0.5
+SILENCE = 0.8
 EVERYTHING = ResultFilter()
 
 
@@ -66,7 +66,7 @@ def impatient(url: str) -> str:
 def soon() -> Iterator[None]:
     begun = time.monotonic()
     yield
-    assert time.monotonic() - begun < 30 * SILENCE
+    assert time.monotonic() - begun < 25 * SILENCE
 
 
 def backend_of(database: Database) -> int:
@@ -104,17 +104,13 @@ def test_a_lost_reply_of_a_submission(proxy: Proxy, remote: Database) -> None:
 
 CALLS: dict[str, tuple[bytes, Callable[[Database], Any]]] = {
     "result": (b"FROM results", lambda db: db.results.get("a")),
-    "results": (b"FROM results", lambda db: db.results.get_many(["a"])),
-    "page": (b"FROM results", lambda db: db.results.page(EVERYTHING, 10)),
     "summary": (b"FROM results", lambda db: db.results.summary(EVERYTHING)),
     "counts": (b"FROM results", lambda db: db.results.counts()),
     "job": (b"FROM jobs", lambda db: db.jobs.get("a")),
-    "lanes": (b"FROM jobs", lambda db: db.jobs.lanes()),
     "sweep": (b"FROM (SELECT jobs", lambda db: db.jobs.page(Lane("topics", 0), None, NOON, 10)),
     "progress": (b"FROM runs", lambda db: db.runs.progress("a")),
     "finish": (b"UPDATE runs", lambda db: db.runs.finish("a", NOON)),
     "begin": (b"BEGIN", lambda db: db.runs.newest()),
-    "token": (b"FROM tokens", lambda db: db.tokens.find("a")),
     "revision": (b"version_num", lambda db: schema.current(db.engine)),
     "withdraw": (b"DELETE FROM jobs", lambda db: db.jobs.withdraw(["a"])),
 }
@@ -142,7 +138,7 @@ def test_a_lost_reply_to_what_is_not_repeated(
     containing: bytes, ask: Callable[[Database], Any], proxy: Proxy, remote: Database
 ) -> None:
     proxy.eat(containing)
-    with soon(), pytest.raises(DatabaseUnavailable, match=r"silent for 0\.5 s"):
+    with soon(), pytest.raises(DatabaseUnavailable, match=r"silent for 0\.8 s"):
         ask(remote)
     assert proxy.losses == 1
     ask(remote)

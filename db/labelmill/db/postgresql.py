@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import Dialect, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
+
+logger = logging.getLogger(__name__)
 
 _R = TypeVar("_R")
 
@@ -75,7 +78,8 @@ class BoundedConnection(psycopg.Connection[Any]):
         """
         try:
             return super().wait(self._bounded(gen), *arguments, **options)
-        except ServerSilent:
+        except ServerSilent as error:
+            logger.warning("%s; the connection is given up", error)
             self.pgconn.finish()
             raise
 
@@ -131,7 +135,7 @@ class _Patience:
         # The reply may be on its way just now; and who cannot be asked may be too busy.
         self._doubts += 2 if working is False else 1
         if self._working is None or self._doubts >= _DOUBTS:
-            raise ServerSilent(f"the server was silent for {self._seconds:g} s")
+            raise ServerSilent(f"the database's server was silent for {self._seconds:g} s")
         self._until = time.monotonic() + self._seconds * _ASKING
 
 

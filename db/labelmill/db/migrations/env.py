@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from labelmill.core.settings import DatabaseSettings
-from labelmill.db.connection import create_database_engine, for_writing, schema_of
+from labelmill.db.connection import create_database_engine, for_writing, patiently, schema_of
 from labelmill.db.schema import VERSION_TABLE, prepare
 from labelmill.db.tables import metadata
 
@@ -30,6 +30,7 @@ shared: Connection | None = context.config.attributes.get("connection")
 if shared is not None:
     migrate(shared)
 else:
-    with for_writing(create_database_engine(DatabaseSettings().database_url)).begin() as own:
+    engine = for_writing(create_database_engine(DatabaseSettings().database_url))
+    with engine.begin() as own, patiently(own):
         prepare(own)
         migrate(own)
