@@ -51,7 +51,9 @@ class Presence(Closeable):
 
     @classmethod
     def claim(cls, names: Iterable[str], settings: WorkerSettings) -> Self:
-        """Take the first of these names that no living worker has; a Redis that loads is waited for.
+        """Take the first of these names that no living worker has.
+
+        A Redis that loads, or is a replica for now, is waited for.
 
         A predecessor that was killed leaves its heartbeat behind: where its process is known to be
         gone nothing is waited for, and elsewhere its heartbeat is watched for some seconds.
