@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -12,7 +13,6 @@ from functools import partial
 from typing import Self
 
 import redis
-from celery.utils.log import get_logger
 
 from labelmill.broker.connection import open_broker, when_served
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter, pid_space
@@ -20,7 +20,8 @@ from labelmill.core.closing import Closeable
 from labelmill.core.errors import ConfigurationError
 from labelmill.worker.settings import WorkerSettings
 
-logger = get_logger(__name__)
+# Not Celery's, which says nothing before it has set up its handlers.
+logger = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
 # Of a worker that lives elsewhere a beat comes each second, or somewhat later while it loads.
