@@ -99,7 +99,7 @@ READS: dict[str, list[str]] = {
     "tests/typing/": [],  # `make check`
     "tests/versions.py": [],  # it, and what follows, are run by hand
     "tests/compatibility.py": [],
-    "tests/soak.py": [],
+    "tests/soak/": [],
     "tests/screenshots.py": [],
     "tests/typecheck.py": [],
 }

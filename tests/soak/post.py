@@ -1,0 +1,60 @@
+"""The posts: places where one process each is kept running, as systemd or Kubernetes would."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.support.worker import WorkerProcess, Workers
+
+_KILLED = -signal.SIGKILL  # by us, or by a poisonous job
+
+
+class End(NamedTuple):
+    """A process that ended, though nobody had asked for it."""
+
+    post: str
+    exit_code: int
+    last_line: str
+
+
+@dataclass(eq=False)
+class Post:
+    """One process, started again whenever it ends.
+
+    Parameters:
+        workers: of this post alone, which has its own ways to the servers.
+        command: what runs there; ``labelmill worker`` if empty.
+
+    Attributes:
+        ends: those that nobody had asked for.
+    """
+
+    name: str
+    workers: Workers
+    command: tuple[str, ...] = ()
+    ends: list[End] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.process = self._start()
+
+    def look(self) -> None:
+        """Start the process again if it has ended."""
+        exit_code = self.process.process.poll()
+        if exit_code is None:
+            return
+        if exit_code != _KILLED and not self._end_is_asked_for:
+            lines = self.process.text().strip().splitlines() or [""]
+            self.ends.append(End(self.process.name, exit_code, lines[-1]))
+        self.process = self._start()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it still runs."""
+        if self.process.process.poll() is None:
+            self._end_is_asked_for = number in (signal.SIGTERM, signal.SIGKILL)
+            self.process.process.send_signal(number)
+
+    def _start(self) -> WorkerProcess:
+        self._end_is_asked_for = False
+        return self.workers.start(*self.command, wait=False)
