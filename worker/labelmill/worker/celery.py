@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.utils.log import get_logger
 
 from labelmill.broker.connection import ANSWER_SECONDS
@@ -25,6 +29,9 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
+    if os.geteuid() != 0:
+        # Celery takes an account without an entry in /etc/group, as containers have, for root.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
     app = Celery("labelmill", broker=settings.broker_url, backend=_NO_RESULTS)
     app.conf.update(
         accept_content=["json"],

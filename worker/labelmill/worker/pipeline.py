@@ -206,6 +206,8 @@ class Pipeline:
         self._join("commit", time.monotonic() + 1)
 
     def _join(self, stage: str, deadline: float) -> None:
+        if not self._threads[stage].is_alive():
+            return  # or it was never started
         self._threads[stage].join(max(0.0, deadline - time.monotonic()))
         if self._threads[stage].is_alive():
             logger.warning("the %s stage did not end within the grace time", stage)
