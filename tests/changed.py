@@ -57,6 +57,7 @@ STARTS: dict[str, list[str]] = {
     "tests.faults.test_bad_input": _ENGINES,
     "tests.faults.test_database_away": ["labelmill.cli.health"],
     "tests.faults.test_gateway": ["labelmill.cli.serve"],
+    "tests.faults.test_limits": ["labelmill.cli", "labelmill.engines.text"],
     "tests.faults.test_submit_kills": ["labelmill.cli.submit"],
     "tests.acceptance.how_to": ["labelmill"],
     "tests.acceptance.installation": ["labelmill"],

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import redis
-
 from labelmill.client import NewJob
 from tests.soak.faults.fault import Fault
 from tests.soak.producers import Pace, producers_of
@@ -17,7 +15,6 @@ from tests.soak.site import GROUP_SIZE, Site
 from tests.soak.watch import Watch
 from tests.soak.weather import Weather
 from tests.support.counting import wait_until_nothing_is_left
-from tests.support.waiting import wait_for
 
 _LOOK_S = 0.02
 _LOAD_S = 10.0
@@ -122,15 +119,7 @@ class Soak:
     def _left_in_redis(self) -> list[str]:
         with self.site.broker() as broker:
             try:
-                wait_for(lambda: _is_empty(broker), _END_S)
+                wait_until_nothing_is_left(broker, timeout=_END_S)
             except AssertionError as error:
                 return [str(error)]
         return []
-
-
-def _is_empty(broker: redis.Redis) -> bool:
-    try:
-        wait_until_nothing_is_left(broker)
-    except AssertionError:
-        return False
-    return True
