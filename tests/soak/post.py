@@ -16,7 +16,7 @@ class End(NamedTuple):
 
     post: str
     exit_code: int
-    last_line: str
+    reason: str
 
 
 @dataclass(eq=False)
@@ -45,8 +45,7 @@ class Post:
         if exit_code is None:
             return
         if exit_code != _KILLED and not self._end_is_asked_for:
-            lines = self.process.text().strip().splitlines() or [""]
-            self.ends.append(End(self.process.name, exit_code, lines[-1]))
+            self.ends.append(End(self.process.name, exit_code, _reason(self.process)))
         self.process = self._start()
 
     def send(self, number: signal.Signals) -> None:
@@ -58,3 +57,9 @@ class Post:
     def _start(self) -> WorkerProcess:
         self._end_is_asked_for = False
         return self.workers.start(*self.command, wait=False)
+
+
+def _reason(process: WorkerProcess) -> str:
+    """The line of the log that says most of why it ended."""
+    lines = process.text().strip().splitlines() or [""]
+    return next((line for line in lines if "CRITICAL" in line or "error:" in line), lines[-1])
