@@ -12,7 +12,7 @@ _KILLED = -signal.SIGKILL  # by us, or by a poisonous job
 
 
 class End(NamedTuple):
-    """A process that ended, though nobody had asked for it."""
+    """A process that ended though nobody had asked for it, or did not though somebody had."""
 
     post: str
     exit_code: int
@@ -45,7 +45,7 @@ class Post:
         if exit_code is None:
             return
         if exit_code != _KILLED and not self._end_is_asked_for:
-            self.ends.append(End(self.process.name, exit_code, _reason(self.process)))
+            self.note_end(exit_code, _reason(self.process))
         self.process = self._start()
 
     def send(self, number: signal.Signals) -> None:
@@ -53,6 +53,10 @@ class Post:
         if self.process.process.poll() is None:
             self._end_is_asked_for = number in (signal.SIGTERM, signal.SIGKILL)
             self.process.process.send_signal(number)
+
+    def note_end(self, exit_code: int, reason: str) -> None:
+        """Remember an end that is not as it should be."""
+        self.ends.append(End(self.process.name, exit_code, reason))
 
     def _start(self) -> WorkerProcess:
         self._end_is_asked_for = False

@@ -93,7 +93,10 @@ def _by_another_clock(site: Site, seconds: int) -> Iterator[float]:
         *("submit", "scripted", str(file), *columns),
         wait=False,
     )
-    while submit.process.poll() is None:
+    deadline = time.monotonic() + _SETTLED_S
+    while submit.process.poll() is None and time.monotonic() < deadline:
         yield 0.2
+    if submit.process.poll() is None:
+        submit.kill()
     if submit.process.returncode == 0:
         site.submissions.acknowledge(ids)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Iterator
 
 from tests.soak.faults.fault import fault
 from tests.soak.site import Site
+
+_PATIENCE_S = 60.0  # its grace time is 25
 
 
 @fault("worker-killed")
@@ -32,11 +35,15 @@ def _worker_stopped(site: Site, chance: random.Random) -> Iterator[float]:
 @fault("worker-restarted")
 def _worker_restarted(site: Site, chance: random.Random) -> Iterator[float]:
     post = site.one_of(site.workers, chance)
-    process = post.process.process
+    worker = post.process
     with site.taking(post):
         post.send(signal.SIGTERM)
-        while process.poll() is None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while worker.process.poll() is None and time.monotonic() < deadline:
             yield 0.2
+        if worker.process.poll() is None:
+            post.note_end(-1, f"it did not end within {_PATIENCE_S:g} s after SIGTERM")
+            worker.kill()
 
 
 @fault("reconciler-killed")
