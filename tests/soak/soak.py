@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import redis
+
 from labelmill.client import NewJob
 from tests.soak.faults.fault import Fault
 from tests.soak.producers import Pace, producers_of
@@ -121,6 +123,17 @@ class Soak:
         with self.site.broker() as broker:
             try:
                 wait_until_nothing_is_left(broker, timeout=seconds)
-            except AssertionError as error:
-                return [str(error)]
+            except AssertionError:
+                kept = sorted(key.decode() for key in broker.scan_iter("labelmill:scripted:*"))
+                return [f"{key}: {_content(broker, key)}" for key in kept]
         return []
+
+
+def _content(broker: redis.Redis, key: str) -> str:
+    kind = bytes(broker.type(key)).decode()
+    content: object = kind
+    if kind == "hash":
+        content = broker.hgetall(key)
+    elif kind == "zset":
+        content = broker.zrange(key, 0, -1, withscores=True)
+    return f"{content}"[:300]
