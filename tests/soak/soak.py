@@ -130,10 +130,10 @@ class Soak:
 
 
 def _content(broker: redis.Redis, key: str) -> str:
-    kind = bytes(broker.type(key)).decode()
+    kind = str(broker.type(key))
     content: object = kind
-    if kind == "hash":
+    if "hash" in kind:
         content = broker.hgetall(key)
-    elif kind == "zset":
+    elif "zset" in kind:
         content = broker.zrange(key, 0, -1, withscores=True)
     return f"{content}"[:300]
