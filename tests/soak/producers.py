@@ -89,8 +89,6 @@ class Producer(threading.Thread):
                 return
             finally:
                 self.longest_call = max(self.longest_call, time.monotonic() - began)
-            if self._stopping.is_set() and time.monotonic() - self.last_success > 60:
-                return
 
     def _submit_one(self, client: Client, ids: list[str]) -> None:
         try:

@@ -71,7 +71,7 @@ class Soak:
         report.rows(site)
         report.progress(watch, producers)
         report.processes(site, idle)
-        report.none_of("hung calls", (each.name for each in producers if each.is_alive()))
+        report.none_of("hung submits", (each.name for each in producers if each.is_alive()))
         report.none_of("left in Redis", self._left_in_redis(_END_S if all_is_done else _SOON_S))
 
     def _capacity(self) -> float:
