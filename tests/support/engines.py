@@ -123,6 +123,15 @@ def _fail(text: str, step: str) -> None:
             raise RuntimeError(message)
 
 
+class StarvedEngine(ScriptedEngine):
+    """Leaves its process too little memory for another thread, once it is loaded."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + _SPARE_BYTES,) * 2)
+
+
 class LostDeviceEngine(ScriptedEngine):
     """Finds its card gone, when it is loaded or used: on each card that ``LOST_CARDS`` names.
 
@@ -141,15 +150,6 @@ class LostDeviceEngine(ScriptedEngine):
         lost = Path(os.environ["LOST_CARDS"]).read_text().splitlines()
         if os.environ["CUDA_VISIBLE_DEVICES"] in lost:
             raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
-
-
-class StarvedEngine(ScriptedEngine):
-    """Leaves its process too little memory for another thread, once it is loaded."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + _SPARE_BYTES,) * 2)
 
 
 def _hang() -> None:

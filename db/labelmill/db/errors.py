@@ -19,20 +19,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from labelmill.core.errors import DatabaseUnavailable, LabelmillError, SchemaOutOfDate
 from labelmill.db.connection import shown
+from labelmill.db.files import advice
 
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"
 _NO_PRIVILEGE = "42501"
-_PRIMARY = 0xFF  # of SQLite's extended error codes
-_RIGHTS = "; this account has to be able to write the file and its folder"
-_SPACE = "; look for room on its disk, and in the system's log"
-_ADVICE = {
-    sqlite3.SQLITE_READONLY: _RIGHTS,
-    sqlite3.SQLITE_CANTOPEN: _RIGHTS,
-    sqlite3.SQLITE_PERM: _RIGHTS,
-    sqlite3.SQLITE_FULL: _SPACE,
-    sqlite3.SQLITE_IOERR: _SPACE,
-}
 # Classes of SQLSTATE: data, integrity constraints, limits of the program (a row that is too long).
 _OF_THE_ROWS = ("22", "23", "54")
 
@@ -85,7 +76,7 @@ def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return DatabaseUnavailable(
             f"the database {shown(engine.url)} does not answer: {_first_line(error.orig)}"
-            f"{_advice(error.orig)}"
+            f"{advice(error.orig)}"
         )
     # A standby, or a role that was not given its rights yet: both are mended from outside.
     if isinstance(error, InternalError) or (getattr(error.orig, "sqlstate", None) == _NO_PRIVILEGE):
@@ -102,12 +93,6 @@ def _is_missing_schema(cause: BaseException | None) -> bool:
             "has no column named" in message
         )
     return getattr(cause, "sqlstate", None) in (_UNDEFINED_TABLE, _UNDEFINED_COLUMN)
-
-
-def _advice(cause: BaseException | None) -> str:
-    """What to look at where SQLite cannot use its file."""
-    code = getattr(cause, "sqlite_errorcode", None)
-    return "" if code is None else _ADVICE.get(code & _PRIMARY, "")
 
 
 def _first_line(cause: BaseException | None) -> str:

@@ -29,9 +29,6 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
-    if os.geteuid() != 0:
-        # Celery takes an account without an entry in /etc/group, as containers have, for root.
-        warnings.filterwarnings("ignore", category=SecurityWarning)
     app = Celery("labelmill", broker=settings.broker_url, backend=_NO_RESULTS)
     app.conf.update(
         accept_content=["json"],
@@ -61,6 +58,9 @@ def make_app(settings: WorkerSettings) -> Celery:
     app.steps["worker"].add(GroupConsumer)
     app.task(_misdirected, name=TASK_NAME)
     app.task(reconcile, name=RECONCILE)
+    if os.geteuid() != 0:
+        # Celery takes an account without an entry in /etc/group, as containers have, for root.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
     return app
 
 

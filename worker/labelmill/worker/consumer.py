@@ -11,12 +11,10 @@ from celery.signals import worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
 
-from labelmill.core import exit_codes
 from labelmill.core.catalog import MAINTENANCE_QUEUE, Catalog
 from labelmill.core.errors import ConfigurationError
 from labelmill.db import schema
 from labelmill.db.database import Database
-from labelmill.engines.faults import is_short_of_memory
 from labelmill.engines.load import load_engine
 from labelmill.worker.pipeline import Pipeline
 from labelmill.worker.settings import WorkerSettings
@@ -73,14 +71,8 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
         # A full Redis refuses Celery's own loop, which would end the worker: who but the workers is
         # to empty it? Remote control comes back when there is room.
         worker.consumer.connection_errors += (redis.exceptions.OutOfMemoryError,)
-        try:
-            self.pipeline.start()
-            self._watchdog.start()
-        except RuntimeError as error:
-            if not is_short_of_memory(error):
-                raise
-            logger.critical("too little memory for the worker's threads (%s); it ends", error)
-            raise SystemExit(exit_codes.FAILURE) from None
+        self.pipeline.start()
+        self._watchdog.start()
         logger.info("serving %s", ", ".join(self.pipeline.state()["models"]))
 
     def stop(self, worker: Any) -> None:

@@ -17,7 +17,7 @@ from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.core import exit_codes
 from labelmill.db.database import Database
-from labelmill.engines.faults import Fault, fault_of
+from labelmill.engines.faults import Fault, fault_of, is_short_of_memory
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.commit import CommitStage
@@ -117,10 +117,17 @@ class Pipeline:
 
         Raises:
             redis.RedisError: Redis does not answer now.
+            SystemExit: there is too little memory for threads.
         """
         self._heartbeat.write(self.state())
-        for thread in self._threads.values():
-            thread.start()
+        try:
+            for thread in self._threads.values():
+                thread.start()
+        except RuntimeError as error:
+            if not is_short_of_memory(error):
+                raise
+            logger.critical("too little memory for the worker's threads (%s); it ends", error)
+            raise SystemExit(exit_codes.FAILURE) from None
 
     def wind_down(self) -> float:
         """Stop taking, and let only the device's group go on; from any thread, once or often.
