@@ -120,14 +120,7 @@ class Pipeline:
             SystemExit: there is too little memory for threads.
         """
         self._heartbeat.write(self.state())
-        try:
-            for thread in self._threads.values():
-                thread.start()
-        except RuntimeError as error:
-            if not is_short_of_memory(error):
-                raise
-            logger.critical("too little memory for the worker's threads (%s); it ends", error)
-            raise SystemExit(exit_codes.FAILURE) from None
+        self._start_threads()
 
     def wind_down(self) -> float:
         """Stop taking, and let only the device's group go on; from any thread, once or often.
@@ -218,6 +211,16 @@ class Pipeline:
         self._threads[stage].join(max(0.0, deadline - time.monotonic()))
         if self._threads[stage].is_alive():
             logger.warning("the %s stage did not end within the grace time", stage)
+
+    def _start_threads(self) -> None:
+        try:
+            for thread in self._threads.values():
+                thread.start()
+        except RuntimeError as error:
+            if not is_short_of_memory(error):
+                raise
+            logger.critical("too little memory for the worker's threads (%s); it ends", error)
+            raise SystemExit(exit_codes.FAILURE) from None
 
     def _guard(self, stage: str, run: Callable[[], None]) -> None:
         # A worker without one of its stages would live on and do nothing.
