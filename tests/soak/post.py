@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from labelmill.core import exit_codes
 from tests.support.worker import WorkerProcess, Workers
 
 _KILLED = -signal.SIGKILL  # by us, or by a poisonous job
@@ -29,12 +30,14 @@ class Post:
 
     Attributes:
         ends: those that nobody had asked for.
+        refused_starts: how often it ended at once since a server was away: that is no fault of its.
     """
 
     name: str
     workers: Workers
     command: tuple[str, ...] = ()
     ends: list[End] = field(default_factory=list)
+    refused_starts: int = 0
 
     def __post_init__(self) -> None:
         self.process = self._start()
@@ -44,9 +47,15 @@ class Post:
         exit_code = self.process.process.poll()
         if exit_code is None:
             return
-        if exit_code != _KILLED and not self._end_is_asked_for:
+        if exit_code == exit_codes.UNAVAILABLE and not self.is_ready():
+            self.refused_starts += 1
+        elif exit_code != _KILLED and not self._end_is_asked_for:
             self.note_end(exit_code, _reason(self.process))
         self.process = self._start()
+
+    def is_ready(self) -> bool:
+        """Whether it has begun to work; for a worker."""
+        return "ready." in self.process.text()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it still runs."""

@@ -91,6 +91,7 @@ class Report:
         Parameters:
             idle: the workers that wrote no row at the end, though there were jobs for all.
         """
+        self.tell("starts", f"{sum(each.refused_starts for each in site.posts)} without a server")
         self.none_of("ends unasked", site.ends)
         self.none_of("idle workers", idle)
 

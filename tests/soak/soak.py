@@ -96,7 +96,7 @@ class Soak:
         return True
 
     def _all_are_ready(self) -> bool:
-        return all("ready." in post.process.text() for post in self.site.workers)
+        return all(post.is_ready() for post in self.site.workers)
 
     def _nothing_is_outstanding(self) -> bool:
         return not self.site.submissions.without(self.site.audit.outcomes())

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from tests.soak.faults.fault import fault
 from tests.soak.site import Busy, Site
@@ -82,6 +83,6 @@ def _answers(site: Site, name: str, arguments: dict[str, Any], *workers: str) ->
                 reply=True,
                 timeout=_ANSWER_S,
             )
-        except (OSError, OperationalError):
+        except (OSError, OperationalError, RedisError):
             raise Busy from None
     return answers or []
