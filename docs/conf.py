@@ -69,7 +69,7 @@ TREE = {
     "How to": [
         *(f"how-to/{name}" for name in ("enqueue", "fastapi", "django", "flask", "celery", "test")),
         *(f"how-to/{name}" for name in ("bulk", "results", "gateway", "page", "webhooks")),
-        *(f"how-to/{name}" for name in ("engine", "scale", "gpu", "deploy", "benchmark")),
+        *(f"how-to/{name}" for name in ("engine", "scale", "gpu", "deploy", "redis", "benchmark")),
     ],
     "Why": [
         *(f"explanation/{name}" for name in ("architecture", "job", "promise", "faults")),

@@ -220,7 +220,7 @@ def test_the_keys_in_redis_are_what_they_were(redis_url: str) -> None:
 
 def test_names_that_others_use_are_what_they_were() -> None:
     assert {"labelmill.classify", "labelmill.reconcile"} <= set(app.tasks)
-    assert app.conf.task_default_queue == "maintenance"
+    assert app.conf.task_default_queue == "labelmill.maintenance"
     [backend] = entry_points(group="celery.result_backends", name="labelmill")
     with Celery(backend="labelmill+sqlite:///labelmill.db", set_as_current=False) as other:
         assert type(other.backend) is backend.load()

@@ -152,6 +152,15 @@ class LostDeviceEngine(ScriptedEngine):
             raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
 
 
+class SlowToLoadEngine(ScriptedEngine):
+    """Is loaded once the file exists that ``LOADED`` names; it waits as native code does."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        while not Path(os.environ["LOADED"]).exists():
+            ctypes.CDLL(None).usleep(10_000)
+
+
 def _hang() -> None:
     # As a driver that does not come back; unlike a loop, it takes no processor.
     threading.Event().wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.broker.heartbeat import heartbeat_of, is_ready
 from labelmill.client import Client
 from tests.support.waiting import wait_for
 
@@ -122,6 +122,19 @@ class Workers:
             self.wait_ready(worker)
         return worker
 
+    def run(self, *words: str, module: str = "labelmill") -> subprocess.CompletedProcess[str]:
+        """Run a command of ``labelmill``, or another module's, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=self.environment(),
+            timeout=120,
+            check=False,
+        )
+
     def wait_ready(self, worker: WorkerProcess) -> None:
         """Wait for the worker's heartbeat and for Celery's own word that it is ready."""
         with self.broker() as broker:
@@ -129,7 +142,7 @@ class Workers:
             def ready() -> bool:
                 if worker.process.poll() is not None:
                     raise AssertionError(f"the worker ended:\n{worker.text()}")
-                return bool(broker.exists(heartbeat_key(worker.name))) and "ready." in worker.text()
+                return _is_ready(broker, worker) and "ready." in worker.text()
 
             wait_for(ready)
 
@@ -139,6 +152,11 @@ class Workers:
             for worker in self.started:
                 if worker.process.poll() is None:
                     all_of_them.callback(worker.kill)
+
+
+def _is_ready(broker: redis.Redis, worker: WorkerProcess) -> bool:
+    beat = heartbeat_of(broker, worker.name)
+    return beat is not None and is_ready(beat)
 
 
 def _other_version() -> dict[str, str]:
@@ -165,6 +183,6 @@ class Supervisor:
         ]
 
     def ready(self) -> list[WorkerProcess]:
-        """Those whose heartbeat is there."""
+        """Those whose heartbeat says so."""
         with self._workers.broker() as broker:
-            return [each for each in self.running if broker.exists(heartbeat_key(each.name))]
+            return [each for each in self.running if _is_ready(broker, each)]

@@ -19,7 +19,9 @@ def health(
         typer.Option(help="The worker's name; %h is the host's. By default any of this host."),
     ] = None,
 ) -> None:
-    """Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.
+    """Say whether a worker lives and has its models: exit code 0 if so, else 3.
+
+    One that stops, or waits for the database, lives; one that loads its models is not there yet.
 
     Example:
 
@@ -35,6 +37,10 @@ def health(
         alive = [each for each in heartbeats(broker) if each["worker"].endswith(f"@{host}")]
     if not alive:
         raise ServiceUnavailable(f"no fresh heartbeat of {name or f'a worker on {host}'}")
-    # A restart of the worker would not mend the database: it lives.
-    waiting = any(beat.get("waiting_for") == "database" for beat in alive)
-    typer.echo("alive, but waiting for the database" if waiting else "alive")
+    if all(beat.get("state") == "loading" for beat in alive):
+        names = ", ".join(beat["worker"] for beat in alive)
+        raise ServiceUnavailable(f"not yet: {names} is loading its models")
+    # A restart of the worker would mend neither: it lives.
+    waiting = {beat.get("waiting_for") for beat in alive}
+    what = "the database" if "database" in waiting else "Redis" if "redis" in waiting else None
+    typer.echo(f"alive, but waiting for {what}" if what else "alive")

@@ -15,7 +15,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from labelmill.core import exit_codes
-from labelmill.core.errors import ConfigurationError, DeviceLost, LabelmillError, ServiceUnavailable
+from labelmill.core.errors import ConfigurationError, LabelmillError
 
 
 class CommandRef(NamedTuple):
@@ -78,7 +78,7 @@ COMMANDS: Mapping[str, CommandRef] = {
     "health": CommandRef(
         "labelmill.cli.health",
         "health",
-        "Say whether a worker lives: exit code 0 if its heartbeat is fresh, else 3.",
+        "Say whether a worker lives and has its models: exit code 0 if so, else 3.",
     ),
     "reconcile": CommandRef(
         "labelmill.cli.reconcile",
@@ -179,7 +179,7 @@ def main() -> None:
         app(prog_name="labelmill")
     except LabelmillError as error:
         _print_error(str(error))
-        sys.exit(_exit_code(error))
+        sys.exit(exit_codes.of(error))
     except MemoryError:
         _print_error("there is too little memory for this command")
         sys.exit(exit_codes.FAILURE)
@@ -194,13 +194,3 @@ def _print_error(message: str) -> None:
         )
     except MemoryError:  # colours take some, too
         sys.stderr.write(f"error: {message}\n")
-
-
-def _exit_code(error: Exception) -> int:
-    if isinstance(error, ConfigurationError):
-        return exit_codes.USAGE
-    if isinstance(error, DeviceLost):
-        return exit_codes.DEVICE_LOST
-    if isinstance(error, ServiceUnavailable):
-        return exit_codes.UNAVAILABLE
-    return exit_codes.FAILURE

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from labelmill.cli.ending import end_by_signals
 from labelmill.cli.lines import print_json
 from labelmill.core.errors import ConfigurationError, ServiceUnavailable
 from labelmill.core.settings import BrokerSettings, DatabaseSettings
@@ -40,6 +41,17 @@ def reconcile(
     if (every is not None and every <= 0) or (grace is not None and grace <= 0):
         raise ConfigurationError("--every and --grace are more than 0 seconds")
     settings = BrokerSettings()
+    end_by_signals()
+    try:
+        _sweep(settings, every, grace, as_json=as_json)
+    except KeyboardInterrupt:
+        if every is None:
+            raise
+
+
+def _sweep(
+    settings: BrokerSettings, every: float | None, grace: float | None, *, as_json: bool
+) -> None:
     with reconciling(
         settings.broker_url,
         DatabaseSettings().database_url,

@@ -100,9 +100,11 @@ def workers_table(beats: Iterable[Heartbeat]) -> Table:
     for name in ("worker", "models", "device", "in flight", "jobs", "groups", "failed", "since"):
         table.add_column(name, no_wrap=name == "worker")
     for beat in beats:
+        state = beat.get("state", "ready")
+        paused = beat.get("paused", [])
         table.add_row(
-            beat["worker"],
-            ", ".join(beat["models"]),
+            beat["worker"] if state == "ready" else f"{beat['worker']}\n[yellow]{state}[/]",
+            ", ".join(f"{each} (paused)" if each in paused else each for each in beat["models"]),
             ", ".join(beat["devices"]),
             f"{beat['in_flight']:,}",
             f"{beat['jobs']:,}",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from labelmill.broker.connection import open_broker
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeats, serves
 from labelmill.broker.inspect import QueueInspector
 from labelmill.cli import report
 from labelmill.core.catalog import Catalog
@@ -48,7 +48,7 @@ def status(
     troubles = {name: each.refusal for name, each in counted.items() if each.refusal}
     for beat in beats:
         troubles = beat.get("troubles", {}) | troubles
-    served = {model for beat in beats for model in beat["models"]}
+    served = {model for beat in beats for model in beat["models"] if serves(beat, model)}
     if as_json:
         body = {
             "queues": {
@@ -82,6 +82,12 @@ def status(
     if beats:
         _stdout.print(report.running_table(beats))
     unserved = [name for name, depth in depths.items() if depth["waiting"] and name not in served]
+    for beat in beats:
+        if paused := beat.get("paused"):
+            _stdout.print(
+                f"[yellow]{beat['worker']} has paused[/] {', '.join(paused)}; "
+                "celery -A labelmill.worker control add_consumer MODEL takes from it again"
+            )
     if beats and unserved:
         _stdout.print(f"[yellow]no worker serves[/] {', '.join(unserved)}, where jobs wait")
     if runs:

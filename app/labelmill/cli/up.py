@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import socket
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
+from labelmill.cli.ending import end_by_signals
 from labelmill.core.catalog import Catalog
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.settings import ENV_FILE, BrokerSettings
@@ -86,10 +86,7 @@ def up(
         workers=workers,
         gateway=_gateway(port),
     )
-    # As Ctrl-C; under nohup a terminal that is closed is ignored, and stays so.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    end_by_signals()
     with _stderr.status("starting Redis and the workers …"):
         stack.start()
     try:

@@ -66,7 +66,8 @@ def webhook(
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         stop = Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: stop.set())
         chosen = JobFilter(frozenset(model or ()), frozenset(run or ()))
         with closing(Sender(settings, stop)) as sender:
             if moment is None:

@@ -7,6 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
+from enum import StrEnum
+from itertools import count
 from typing import Annotated
 
 import typer
@@ -14,6 +18,7 @@ from celery.utils.nodenames import default_nodename, host_format
 
 from labelmill.broker.connection import open_broker
 from labelmill.broker.heartbeat import heartbeat_of
+from labelmill.broker.heartbeat import is_ready as takes_jobs
 from labelmill.core.errors import BrokerUnavailable, ConfigurationError
 from labelmill.local import parts
 from labelmill.local.devices import choose
@@ -21,6 +26,18 @@ from labelmill.local.process import spawn
 from labelmill.local.supervisor import Supervisor, Worker
 
 _DEFAULT_NAME = "labelmill@%h"
+
+
+class LogLevel(StrEnum):
+    """How much a worker logs."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
 _ANSWER_S = 1.0
 
 
@@ -32,8 +49,8 @@ def worker(
     name: Annotated[
         str | None,
         typer.Option(
-            help="The worker's name; %h is the host's. Each worker has its own. With --devices only"
-            " @ and the part behind it.",
+            help="The worker's name; %h is the host's. Each worker has its own: by default the next"
+            " that is free. With --devices only @ and the part behind it.",
             show_default=_DEFAULT_NAME,
         ),
     ] = None,
@@ -53,7 +70,9 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        LogLevel, typer.Option(help="How much to log.", case_sensitive=False)
+    ] = LogLevel.INFO,
 ) -> None:
     """Run a worker: take groups of jobs, run the models, write the rows.
 
@@ -71,27 +90,44 @@ def worker(
     if models is not None:
         os.environ["LABELMILL_MODELS"] = models
     if devices is None and per_device is None:
-        raise typer.Exit(_work(name or _DEFAULT_NAME, log_level))
+        raise typer.Exit(_work(name, log_level))
     raise typer.Exit(_supervise(devices or "all", per_device or 1, name or "@%h", log_level))
 
 
-def _work(name: str, log_level: str) -> int:
+def _work(name: str | None, log_level: str) -> int:
     """Be one worker; its exit code."""
+    from labelmill.worker.ending import EarlyEnd
+
+    early_end = EarlyEnd()
     # The app reads the environment when it is imported.
     from labelmill.worker.celery import app
+    from labelmill.worker.presence import Presence
+    from labelmill.worker.settings import WorkerSettings
 
-    hostname = host_format(default_nodename(name))
-    # Several workers may write to one stream.
-    app.conf.worker_log_format = f"[%(asctime)s: %(levelname)s/{hostname}] %(message)s"
-    process = app.Worker(
-        hostname=hostname,
-        loglevel=log_level.upper(),
-        # Workers of other hosts have nothing to tell this one.
-        without_gossip=True,
-        without_mingle=True,
-    )
-    process.start()
+    names = _default_names() if name is None else [host_format(default_nodename(name))]
+    with closing(Presence.claim(names, WorkerSettings())) as presence:
+        early_end.presence = presence
+        # Several workers may write to one stream.
+        app.conf.worker_log_format = f"[%(asctime)s: %(levelname)s/{presence.name}] %(message)s"
+        process = app.Worker(
+            hostname=presence.name,
+            loglevel=log_level.upper(),
+            # Workers of other hosts have nothing to tell this one.
+            without_gossip=True,
+            without_mingle=True,
+            early_end=early_end,
+            presence=presence,
+        )
+        process.start()
     return int(process.exitcode or 0)
+
+
+def _default_names() -> Iterator[str]:
+    """``labelmill@host``, then ``labelmill-2@host`` and so on."""
+    first, _, host = host_format(_DEFAULT_NAME).partition("@")
+    yield f"{first}@{host}"
+    for number in count(2):
+        yield f"{first}-{number}@{host}"
 
 
 def _supervise(devices: str, per_device: int, name: str, log_level: str) -> int:
@@ -106,7 +142,7 @@ def _supervise(devices: str, per_device: int, name: str, log_level: str) -> int:
         )
     settings = WorkerSettings()
     # A Redis that is silent must not keep signals waiting for long.
-    broker = open_broker(settings.broker_url, answer_seconds=_ANSWER_S, tries_again=False)
+    broker = open_broker(settings.broker_url, answer_seconds=_ANSWER_S)
 
     def start(worker: Worker, per_device: int, workers: int) -> subprocess.Popen[bytes]:
         part = parts.environment(worker.device, settings, per_device=per_device, workers=workers)
@@ -122,7 +158,9 @@ def _supervise(devices: str, per_device: int, name: str, log_level: str) -> int:
             beat = heartbeat_of(broker, worker.name)
         except BrokerUnavailable:
             return False
-        return bool(beat and worker.process and beat["pid"] == worker.process.pid)
+        return bool(
+            beat and takes_jobs(beat) and worker.process and beat["pid"] == worker.process.pid
+        )
 
     logging.basicConfig(
         level=log_level.upper(),

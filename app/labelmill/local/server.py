@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 from labelmill.core.errors import EmbeddedServerError
 from labelmill.local.process import User, exited_within, free_port, spawn, tail
 
+_LOG = "server.log"
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 60
 _LOOK_AGAIN_S = 0.01
@@ -102,6 +103,22 @@ class Server(ABC):
         self._directory = None
         atexit.unregister(self.stop)
 
+    @property
+    def log(self) -> Path:
+        """The log of its last start.
+
+        Raises:
+            EmbeddedServerError: if the server was never started.
+        """
+        if self._directory is None:
+            raise EmbeddedServerError(f"{self.name} has not been started")
+        return self._directory / _LOG
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its process ended by itself; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would; :meth:`start` finds its data as it was."""
         if self._process is not None:
@@ -177,7 +194,7 @@ class Server(ABC):
 
     def _attempt(self, directory: Path, deadline: float) -> str | None:
         """Start the process once; its log if it ended instead of answering."""
-        log = directory / "server.log"
+        log = directory / _LOG
         log.unlink(missing_ok=True)
         port = self._port or free_port()
         with log.open("ab") as output:

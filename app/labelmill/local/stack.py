@@ -14,7 +14,7 @@ from typing import Self
 
 import redis
 
-from labelmill.broker.heartbeat import heartbeat_key
+from labelmill.broker.heartbeat import heartbeat_key, heartbeat_of, is_ready
 from labelmill.core.errors import EmbeddedServerError
 from labelmill.db import schema
 from labelmill.local.gateway import answers, port_of
@@ -125,16 +125,18 @@ class Stack:
         return self._directory / f"{name.partition('@')[0]}.log"
 
     def watch(self, say: Callable[[str], None]) -> None:
-        """Start children again that have ended; return only by raising.
+        """Start Redis and children again that have ended; return only by raising.
 
         Parameters:
             say: told of each that is started again.
 
         Raises:
-            EmbeddedServerError: children end again and again.
+            EmbeddedServerError: they end again and again.
         """
         while True:
             time.sleep(_LOOK_AGAIN_S)
+            if (exit_code := self._redis.exit_code) is not None:
+                self._restart_redis(exit_code, say)
             for name in [
                 name for name, child in self._children.items() if child.poll() is not None
             ]:
@@ -146,6 +148,13 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _restart_redis(self, exit_code: int, say: Callable[[str], None]) -> None:
+        how = f"Redis {described(exit_code)}"
+        if self._deaths.are_too_many(time.monotonic()):
+            raise EmbeddedServerError(f"{how}, again and again; its log: {self._redis.log}")
+        say(f"{how} and is started again, with its data")
+        self._redis.restart()
 
     def _restart(self, name: str, say: Callable[[str], None]) -> None:
         if self._deaths.are_too_many(time.monotonic()):
@@ -186,7 +195,8 @@ class Stack:
     def _is_ready(self, name: str, broker: redis.Redis) -> bool:
         if name == "gateway":
             return self._gateway is not None and answers(port_of(self._gateway))
-        return bool(broker.exists(heartbeat_key(name)))
+        beat = heartbeat_of(broker, name)
+        return beat is not None and is_ready(beat)
 
     def _check_children(self) -> None:
         for name, process in self._children.items():

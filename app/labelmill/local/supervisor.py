@@ -289,7 +289,11 @@ class Supervisor:
         # Its heartbeat outlives it for a while: one that never took jobs has not lived at all.
         has_lived = lived >= _LONG_LIFE_S and self._is_ready(worker)
         worker.deaths = 1 if has_lived else worker.deaths + 1
-        if all(each.deaths > _MOST_DEATHS for each in self._workers):
+        if all(
+            # Whom Redis or the database keeps from starting, time will help.
+            each.deaths > _MOST_DEATHS and each.exit_code != exit_codes.UNAVAILABLE
+            for each in self._workers
+        ):
             self._give_up(f"{how}: the workers end again and again")
             return
         wait = delay(worker.deaths)

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from labelmill.broker.announcements import STREAM, JobFinished, entries_of
-from labelmill.broker.connection import broker_errors, open_broker
+from labelmill.broker.connection import BROKER_ERRORS, broker_errors, open_broker
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class ConsumerGroup:
             )
             if not pending:
                 self._broker.xgroup_delconsumer(STREAM, self._name, self._reader)
-        except (redis.RedisError, OSError):
+        except BROKER_ERRORS:
             pass  # it is tidied up when the next one joins
         self._broker.close()
 

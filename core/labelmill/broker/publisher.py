@@ -13,7 +13,12 @@ import redis
 
 from labelmill.broker import message
 from labelmill.broker.announcements import FIELD, STREAM, encode, of_results
-from labelmill.broker.connection import broker_errors, connection_pool
+from labelmill.broker.connection import (
+    BROKER_ERRORS,
+    broker_errors,
+    connection_pool,
+    reason_of,
+)
 from labelmill.broker.queues import QueueKeys
 from labelmill.broker.removal import Removal
 from labelmill.core.errors import BrokerUnavailable
@@ -47,9 +52,7 @@ class Publisher:
     """
 
     def __init__(self, broker_url: str, entries_kept: int = 0) -> None:
-        self._broker = redis.Redis.from_pool(
-            connection_pool(broker_url, most=_CONNECTIONS, tries_again=False)
-        )
+        self._broker = redis.Redis.from_pool(connection_pool(broker_url, most=_CONNECTIONS))
         self._entries_kept = entries_kept
 
     def publish(
@@ -72,9 +75,9 @@ class Publisher:
                     pipe.hset(checkpoint.key, mapping=dict(checkpoint.fields))
                     pipe.expire(checkpoint.key, checkpoint.lifetime)
                     pipe.execute()
-        except (redis.RedisError, OSError) as error:
+        except BROKER_ERRORS as error:
             raise BrokerUnavailable(
-                f"Redis does not take jobs ({type(error).__name__}); "
+                f"Redis does not take jobs: {reason_of(error)}; "
                 "check LABELMILL_BROKER_URL, that the server runs (labelmill up?) and has memory; "
                 "then submit again"
             ) from error

@@ -31,7 +31,9 @@ from labelmill.core.job import MAX_TOP_K
 from labelmill.core.tasks import Task
 
 #: The queue of ordinary Celery tasks; no model may be called so.
-MAINTENANCE_QUEUE = "maintenance"
+MAINTENANCE_QUEUE = "labelmill.maintenance"
+#: Nor so: the Celery side of older workers reads it.
+OLD_MAINTENANCE_QUEUE = "maintenance"
 
 MAX_GROUP_SIZE = 4096
 
@@ -160,10 +162,10 @@ class Catalog(Mapping[str, ModelSpec]):
 
 
 def _spec(alias: str, table: object, path: Path) -> ModelSpec:
-    if not _ALIAS.fullmatch(alias) or alias == MAINTENANCE_QUEUE:
+    if not _ALIAS.fullmatch(alias) or alias in (MAINTENANCE_QUEUE, OLD_MAINTENANCE_QUEUE):
         raise ConfigurationError(
             f"{path}: {alias!r} cannot name a queue; use up to 64 letters, digits, '_', '-', '.', "
-            f"not {MAINTENANCE_QUEUE!r}"
+            f"not {MAINTENANCE_QUEUE!r} or {OLD_MAINTENANCE_QUEUE!r}"
         )
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: models.{alias} is not a table")

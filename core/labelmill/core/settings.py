@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from labelmill.core.errors import ConfigurationError
 
 #: ``labelmill up`` writes its addresses here; the environment overrides them.
 ENV_FILE = Path(".labelmill/env")
@@ -18,10 +20,29 @@ _FROM_ENVIRONMENT = SettingsConfigDict(
 )
 
 
-class BrokerSettings(BaseSettings):
-    """Where the jobs wait, and which models there are."""
+class Settings(BaseSettings):
+    """Settings from ``LABELMILL_*``.
+
+    Raises:
+        ConfigurationError: one of them cannot be used; the message does not repeat it, as it may
+            hold a password.
+    """
 
     model_config = _FROM_ENVIRONMENT
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"LABELMILL_{str(each['loc'][0]).upper()}: {each['msg']}"
+                for each in error.errors(include_url=False, include_input=False)
+            )
+            raise ConfigurationError(problems) from None
+
+
+class BrokerSettings(Settings):
+    """Where the jobs wait, and which models there are."""
 
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis, the queue.")
     models_file: Path = Field(default=Path("models.toml"), description="The models, a queue each.")
@@ -49,19 +70,15 @@ class BrokerSettings(BaseSettings):
     )
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(Settings):
     """Where the results are kept."""
-
-    model_config = _FROM_ENVIRONMENT
 
     database_url: str = "sqlite:///labelmill.db"
     """An SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://user:password@host/database``."""
 
 
-class ImageSettings(BaseSettings):
+class ImageSettings(Settings):
     """The folder that workers read images under, where it is set here too."""
-
-    model_config = _FROM_ENVIRONMENT
 
     image_root: Path | None = Field(
         default=None,

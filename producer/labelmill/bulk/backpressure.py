@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import redis
 
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeats, serves
 from labelmill.broker.inspect import QueueInspector
 from labelmill.bulk.progress import Rate
 from labelmill.bulk.retry import ServiceRetry
@@ -60,7 +60,7 @@ class Backpressure:
         return self._inspector.depths([self._queue])[self._queue]["waiting"]
 
     def _served(self) -> bool:
-        return any(self._queue in beat["models"] for beat in heartbeats(self._broker))
+        return any(serves(beat, self._queue) for beat in heartbeats(self._broker))
 
     def _why(self, waiting: int, served: bool, rate: float | None) -> str:
         if not served:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labelmill.broker.connection import open_broker
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeats, serves
 from labelmill.core.catalog import Catalog
 from labelmill.core.settings import BrokerSettings
 from labelmill.sources.base import Kind
@@ -31,5 +31,5 @@ def warn_unserved(model: str, warn: Callable[[str], None]) -> None:
         BrokerUnavailable: Redis does not answer.
     """
     with open_broker(BrokerSettings().broker_url) as broker:
-        if not any(model in beat["models"] for beat in heartbeats(broker)):
+        if not any(serves(beat, model) for beat in heartbeats(broker)):
             warn(f"no worker serves {model} now: its jobs wait in Redis")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import redis
 
-from labelmill.broker.heartbeat import Heartbeat, heartbeats
+from labelmill.broker.heartbeat import Heartbeat, heartbeats, serves
 from labelmill.broker.inspect import QueueDepth, QueueInspector
 from labelmill.core.catalog import Catalog
 from labelmill.gateway.cache import Cached
@@ -116,7 +116,7 @@ def models(catalog: Catalog, overview: QueueOverview | None) -> list[Model]:
     described = []
     for name, spec in catalog.items():
         depth = overview.depths.get(name) if overview else None
-        serving = [beat for beat in overview.beats if name in beat["models"]] if overview else None
+        serving = [beat for beat in overview.beats if serves(beat, name)] if overview else None
         described.append(
             Model(
                 name=name,

@@ -32,7 +32,7 @@ class RateLimiter:
         storage: Storage
         if self._in_redis:
             pool = connection_pool(settings.broker_url, answer_seconds=settings.answer_seconds)
-            storage = RedisStorage(settings.broker_url, connection_pool=pool)
+            storage = RedisStorage("redis://", connection_pool=pool)  # the pool knows where to
         else:
             storage = MemoryStorage()
         self._limiter = SlidingWindowCounterRateLimiter(storage)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from socket import AF_INET, AF_INET6, SO_ACCEPTCONN, SOL_SOCKET, socket
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import (
+    AF_INET,
+    AF_INET6,
+    SO_ACCEPTCONN,
+    SO_REUSEADDR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    getaddrinfo,
+    socket,
+)
 
 import uvicorn
 
@@ -53,6 +66,25 @@ class GatewayServer(uvicorn.Server):
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End in good order at SIGTERM, and at Ctrl-C unless this process was to ignore it.
+
+        That is a success: uvicorn would afterwards raise the signal once more.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        heard = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            heard.append(signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in heard}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Let those go who wait for results, then wait until the others have their answers."""
         self._app.state.services.watcher.let_go()
@@ -76,6 +108,20 @@ def inherited(fd: int) -> socket:
     return listening
 
 
+def _check_free(host: str, port: int) -> None:
+    """Find out whether the address can be had, which uvicorn would tell among other lines."""
+    try:
+        [(family, _, _, _, address), *_] = getaddrinfo(host, port, type=SOCK_STREAM)
+        with socket(family, SOCK_STREAM) as candidate:
+            candidate.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            candidate.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the gateway cannot listen on {host}, port {port} ({error.strerror}); choose another:"
+            " --host, --port"
+        ) from None
+
+
 def run(host: str, port: int, fd: int | None = None) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -90,6 +136,7 @@ def run(host: str, port: int, fd: int | None = None) -> None:
     # The server would tell of it by a traceback.
     Catalog.load(settings.models_file)
     if fd is None:
+        _check_free(host, port)
         GatewayServer(settings, host, port).run()
     else:
         with inherited(fd) as listening:

@@ -105,7 +105,7 @@ async def opened(settings: GatewaySettings, *, is_open: bool) -> AsyncIterator[S
     models = Models(settings.models_file)
     uploads = UploadStore.open(settings.upload_store)
     executors = Executors.of(seconds)
-    broker = open_broker(settings.broker_url, answer_seconds=seconds, tries_again=False)
+    broker = open_broker(settings.broker_url, answer_seconds=seconds)
     queues = Queues(broker, executors.redis, models.catalog, settings.max_waiting)
     with (
         closing(executors),

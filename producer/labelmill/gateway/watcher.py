@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from labelmill.broker.announcements import AnnouncementStream, JobFinished
-from labelmill.core.errors import LabelmillError
+from labelmill.broker.outage import Outage
+from labelmill.core.errors import BrokerUnavailable, LabelmillError
 from labelmill.db.filters import ResultFilter
 from labelmill.db.results import Results
 from labelmill.gateway.executors import Executor
@@ -136,15 +137,20 @@ class Watcher:
 
     async def _listen(self) -> None:
         last: str | None = None
+        outage = Outage("the rows are looked for in the database")
         while True:
             try:
                 if last is None:
                     last = await self._stream_executor.run(self._announcements.newest)
                 entries = await self._stream_executor.run(self._announcements.read, last, _BLOCK_MS)
+                outage.over("read")
                 if entries:
                     last = entries[-1][0]
                     await self._hear(entries)
                     await asyncio.sleep(_PAUSE_SECONDS)
+            except BrokerUnavailable as error:
+                outage.note("read", error.__cause__ or error)
+                await asyncio.sleep(_POLL_SECONDS)
             except LabelmillError as error:
                 logger.warning("announcements are not heard: %s", error)
                 await asyncio.sleep(_POLL_SECONDS)

@@ -10,6 +10,7 @@ from threading import Event
 
 from labelmill.broker.announcements import JobFinished, of_results
 from labelmill.broker.group import ConsumerGroup, Entry
+from labelmill.broker.outage import Outage
 from labelmill.core.errors import ServiceUnavailable
 from labelmill.db.filters import ResultFilter
 from labelmill.db.results import Results
@@ -57,6 +58,7 @@ class Webhook:
         self._sender = sender
         self._chosen = chosen
         self._stop = stop
+        self._outage = Outage("what is announced meanwhile waits there")
         self.delivered = 0
         self.given_up = 0
 
@@ -70,8 +72,9 @@ class Webhook:
                     joined = True
                     logger.info("delivering what is announced")
                 self._handle(self._group.take(_BLOCK_MS))
+                self._outage.over("take")
             except ServiceUnavailable as error:
-                logger.warning("%s", error)
+                self._outage.note("take", error.__cause__ or error)
                 self._stop.wait(_PAUSE_SECONDS)
 
     def _handle(self, entries: list[Entry]) -> None:
@@ -93,7 +96,7 @@ class Webhook:
             self._group.keep(entries)
         except ServiceUnavailable as error:
             # At worst another takes them too, and they are delivered twice.
-            logger.warning("%s", error)
+            self._outage.note("take", error.__cause__ or error)
 
     def _give_up(self, delivery: Delivery, failure: str) -> None:
         self.given_up += len(delivery.jobs)

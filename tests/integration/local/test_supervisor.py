@@ -17,7 +17,7 @@ import psutil
 import pytest
 import redis
 
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeats, is_ready
 from labelmill.client import Client, NewJob
 from labelmill.core import exit_codes
 from tests.support.counting import (
@@ -87,7 +87,7 @@ class Group:
         return {
             each["worker"].partition("@")[0]: each["pid"]
             for each in beats
-            if each["pid"] in running
+            if each["pid"] in running and is_ready(each)
         }
 
     def wait_ready(self, count: int) -> dict[str, int]:

@@ -53,6 +53,7 @@ def test_what_an_engine_of_yours_runs_is_its_own_affair(tmp_path: Path, checkpoi
         ("", "names no model"),
         ("[models", "cannot be read"),
         ("[models.maintenance]", "cannot name a queue"),
+        ('[models."labelmill.maintenance"]', "cannot name a queue"),
         ('[models."a b"]', "cannot name a queue"),
         ("models.a = 1", "is not a table"),
         ('[models.a]\ntask = "poetry"\ncheckpoint = "."', "task"),

@@ -437,3 +437,13 @@ class TestARollingRestart:
 )
 def test_the_worst_exit_code(ends: list[int], code: int) -> None:
     assert worst(ends) == code
+
+
+def test_workers_that_wait_for_redis_or_the_database_are_started_for_as_long_as_it_takes() -> None:
+    group = Group([CPU], 1)
+    for _ in range(20):
+        group.end("cpu.1", exit_codes.UNAVAILABLE)
+        group.wait(30)
+    assert group.names() == ["cpu.1@here"]
+    group.end("cpu.1", 1)
+    assert group.exit_code == 1

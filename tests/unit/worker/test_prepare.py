@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from labelmill.broker.leases import Lease, Taken
+from labelmill.broker.outage import Outage
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.job import Job
 from labelmill.core.tasks import Task
@@ -89,6 +90,7 @@ def test_a_group_whose_failures_wait_for_the_database_leaves_no_room_and_asks_fo
         is_revoked=lambda _: False,
         ready=ready,
         finished=finished,
+        outage=Outage("tried again"),
     )
     thread = threading.Thread(target=stage.run)
     thread.start()

@@ -7,19 +7,25 @@ import warnings
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
+from celery.signals import after_setup_logger
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import ANSWER_SECONDS
+from labelmill.broker.connection import ANSWER_SECONDS, plain_url
 from labelmill.core.catalog import MAINTENANCE_QUEUE
+from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import TASK_NAME
 from labelmill.worker import control  # noqa: F401 - registers its commands
 from labelmill.worker.consumer import GroupConsumer
+from labelmill.worker.environment import celerys_context, forget_others, refuse
 from labelmill.worker.maintenance import RECONCILE, reconcile
+from labelmill.worker.queues import GuardedAMQP
 from labelmill.worker.settings import WorkerSettings
+from labelmill.worker.transport import TRANSPORT
 
 logger = get_logger(__name__)
 
 _NO_RESULTS = "labelmill.worker.no_results:NoResults"
+_APP_LOADER = "celery.loaders.app:AppLoader"
 
 
 def make_app(settings: WorkerSettings) -> Celery:
@@ -29,7 +35,14 @@ def make_app(settings: WorkerSettings) -> Celery:
     maintenance queue. Those run in a thread: a pool of processes would fork a process that holds
     models, threads and a device.
     """
-    app = Celery("labelmill", broker=settings.broker_url, backend=_NO_RESULTS)
+    app = Celery(
+        "labelmill",
+        broker=plain_url(settings.broker_url),
+        backend=_NO_RESULTS,
+        amqp=GuardedAMQP,
+        loader=_APP_LOADER,
+        fixups=[],  # those of Django, which is another app's
+    )
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -38,7 +51,14 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_pool="threads",
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
+        # Nothing that Redis says, and no time that it is away, ends the loop.
+        broker_transport=TRANSPORT,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
+        worker_consumer="labelmill.worker.celerys_loop:Consumer",
+        # What has to be done every minute need not be remembered over a restart, in a file.
+        beat_scheduler="celery.beat:Scheduler",
         beat_schedule={
             RECONCILE: {
                 "task": RECONCILE,
@@ -47,12 +67,14 @@ def make_app(settings: WorkerSettings) -> Celery:
                 "options": {"expires": settings.reconcile_every},
             }
         },
-        # Without timeouts Celery's loop waits for ever on a Redis that has fallen silent; a
-        # connection that is silent is given up after three checks.
         broker_transport_options={
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": ANSWER_SECONDS,
+            # A connection that is silent is given up after three checks.
             "health_check_interval": int(ANSWER_SECONDS),
+            # Other Celery apps may share this Redis, each with its own idea of when a message that
+            # nobody has acknowledged is sent again.
+            "unacked_key": "labelmill:unacked",
+            "unacked_index_key": "labelmill:unacked_index",
+            "unacked_mutex_key": "labelmill:unacked_mutex",
         },
     )
     app.steps["worker"].add(GroupConsumer)
@@ -69,4 +91,20 @@ def _misdirected(*_: object, **__: object) -> None:
     logger.error("a job was sent to the queue %r; send it to a model's queue", MAINTENANCE_QUEUE)
 
 
-app = make_app(WorkerSettings())
+_forgotten = forget_others()
+
+try:
+    app = make_app(WorkerSettings())
+except ConfigurationError as error:
+    if celerys_context():
+        refuse(str(error))
+    raise
+
+
+@after_setup_logger.connect  # type: ignore[untyped-decorator]
+def _tell_forgotten(**_: object) -> None:
+    if _forgotten:
+        logger.warning(
+            "not read: %s; LABELMILL_BROKER_URL says where the worker connects",
+            ", ".join(_forgotten),
+        )

@@ -7,25 +7,28 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import redis
 from celery.utils.log import get_logger
 
 from labelmill.broker import announcements
 from labelmill.broker.announcements import JobFinished
+from labelmill.broker.connection import BROKER_ERRORS
 from labelmill.broker.leases import Lease, LeaseKeeper, Leases, portions
+from labelmill.broker.outage import Outage
 from labelmill.core.errors import ErrorCode, JobError
 from labelmill.core.result import Result
-from labelmill.core.retry import GaveUp
+from labelmill.core.retry import GaveUp, RetryPolicy
 from labelmill.core.states import Status
 from labelmill.db.database import Database
 from labelmill.engines.load import AnyEngine
 from labelmill.worker import steps
 from labelmill.worker.job import Batch, InFlightJob
-from labelmill.worker.retry import insisting
 from labelmill.worker.stopwatch import Stopwatch
 from labelmill.worker.writer import RowWriter
 
 logger = get_logger(__name__)
+
+_ACKNOWLEDGE = "acknowledge"
+_FIRST_PAUSE_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class CommitStage:
         worker: the worker's name, for the rows.
         finished: the groups to commit, ended by None.
         off_device: called when the device is through with a group.
+        outage: who is told when Redis does not answer.
 
     Attributes:
         decoding: for how long the outputs of a group have been waited for and decoded.
@@ -60,6 +64,7 @@ class CommitStage:
         worker: str,
         finished: queue.Queue[Batch | None],
         off_device: Callable[[], None],
+        outage: Outage,
     ) -> None:
         self._engines = engines
         self._leases = leases
@@ -67,7 +72,14 @@ class CommitStage:
         self._worker = worker
         self._finished = finished
         self._off_device = off_device
+        self._outage = outage
         self._giving_up = threading.Event()
+        self._until_redis_answers = RetryPolicy(
+            errors=BROKER_ERRORS,
+            first_pause=_FIRST_PAUSE_SECONDS,
+            until=self._giving_up,
+            on_wait=lambda error, *_: outage.note(_ACKNOWLEDGE, error),
+        )
         self._writer = RowWriter(database, self._giving_up)
         self.counters = Counters()
         self.decoding = Stopwatch()
@@ -133,9 +145,8 @@ class CommitStage:
         for end, jobs in ((self._leases.bury, buried), (self._leases.ack, done)):
             for some in portions(jobs):
                 about = [said.pop(job.id) for job in some if job.id in said]
-                insisting(redis.RedisError, OSError, until=self._giving_up).call(
-                    end, group.model, _leases(some), about
-                )
+                self._until_redis_answers.call(end, group.model, _leases(some), about)
+                self._outage.over(_ACKNOWLEDGE)
 
 
 def _leases(jobs: Sequence[InFlightJob]) -> list[Lease]:

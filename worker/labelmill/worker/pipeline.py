@@ -5,16 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 
-import redis
 from celery.utils.log import get_logger
 
-from labelmill.broker.connection import ANSWER_SECONDS, open_broker
+from labelmill.broker.connection import BROKER_ERRORS, open_broker, reason_of
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter
 from labelmill.broker.leases import LeaseKeeper, Leases
 from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.broker.outage import Outage
 from labelmill.core import exit_codes
 from labelmill.db.database import Database
 from labelmill.engines.faults import Fault, fault_of, is_short_of_memory
@@ -38,7 +38,8 @@ class Pipeline:
     """Takes, runs and commits groups of jobs in threads of its own.
 
     Parameters:
-        name: the worker's name, for rows and heartbeats.
+        name: the worker's name, for rows.
+        heartbeat: the worker's, under the same name.
         engines: the loaded models, by queue.
         database: where the rows go.
         is_revoked: whether a job's id was revoked.
@@ -52,6 +53,7 @@ class Pipeline:
     def __init__(
         self,
         name: str,
+        heartbeat: HeartbeatWriter,
         engines: Mapping[str, AnyEngine],
         database: Database,
         settings: WorkerSettings,
@@ -65,18 +67,15 @@ class Pipeline:
         self._finishing_seconds = settings.shutdown_grace * _FINISHING
         self._winding_down = threading.Lock()
         self._deadline: float | None = None  # of the stages, once they are winding down
-        # A call whose reply was lost has to be made again within the leases that it is about.
-        answer = min(ANSWER_SECONDS, max(1.0, settings.lease_seconds / 3))
-        self._broker = open_broker(settings.broker_url, answer_seconds=answer)
+        self._broker = open_broker(settings.broker_url, answer_seconds=settings.answer_seconds)
+        self._outage = Outage("jobs in hand are kept until their leases expire; trying again")
         leases = Leases(self._broker, settings.lease_seconds, settings.announcements)
         self._leases = leases
-        self._heartbeat = HeartbeatWriter(
-            self._broker,
-            name,
-            engines,
-            settings.lease_seconds,
+        self._heartbeat = heartbeat
+        self._paused: set[str] = set()
+        self._keeper = LeaseKeeper(
+            leases, lambda: self._heartbeat.write(self.state()), self._outage
         )
-        self._keeper = LeaseKeeper(leases, lambda: self._heartbeat.write(self.state()))
         self._doorbell = Doorbell(settings.broker_url)
         self._finished: queue.Queue[Batch | None] = queue.Queue(_FINISHED_GROUPS)
         self._ready = BatchQueue({model: engine.group_size for model, engine in engines.items()})
@@ -89,6 +88,8 @@ class Pipeline:
             is_revoked=is_revoked,
             ready=self._ready,
             finished=self._finished,
+            outage=self._outage,
+            paused=self._paused,
         )
         self._forward = ForwardStage(
             engines, self._keeper, self._doorbell, ready=self._ready, finished=self._finished
@@ -101,6 +102,7 @@ class Pipeline:
             worker=name,
             finished=self._finished,
             off_device=self._ready.off_device,
+            outage=self._outage,
         )
         self._threads = {
             stage: threading.Thread(target=self._guard, args=(stage, run), name=stage, daemon=True)
@@ -116,10 +118,12 @@ class Pipeline:
         """Begin to take jobs.
 
         Raises:
-            redis.RedisError: Redis does not answer now.
             SystemExit: there is too little memory for threads.
         """
-        self._heartbeat.write(self.state())
+        try:
+            self._heartbeat.write(self.state())
+        except BROKER_ERRORS as error:
+            self._outage.note("heartbeat", error)
         self._start_threads()
 
     def wind_down(self) -> float:
@@ -161,10 +165,33 @@ class Pipeline:
             self._leases.leave()
             self._heartbeat.remove()
             logger.info("gave back %d jobs", released)
-        except (redis.RedisError, OSError) as error:
-            logger.warning("cannot give jobs back: %s; they expire", type(error).__name__)
+        except BROKER_ERRORS as error:
+            logger.warning("cannot give jobs back: %s; their leases expire", reason_of(error))
         self._doorbell.close()
         self._broker.close()
+
+    @property
+    def models(self) -> list[str]:
+        """The models that it has loaded, which are their queues."""
+        return list(self._engines)
+
+    @property
+    def paused(self) -> Set[str]:
+        """Those that nothing is taken for."""
+        return frozenset(self._paused)
+
+    def pause(self, model: str) -> None:
+        """Take nothing more from this model's queue; what is in hand is finished."""
+        self._paused.add(model)
+        logger.warning("%s is paused: nothing more is taken from its queue", model)
+
+    def resume(self, model: str) -> bool:
+        """Take from this model's queue again, within a second; whether it was paused."""
+        if model not in self._paused:
+            return False
+        self._paused.discard(model)
+        logger.info("%s is taken from again", model)
+        return True
 
     def state(self) -> Heartbeat:
         """What the worker is at, for its heartbeat and for ``celery inspect stats``."""
@@ -174,19 +201,30 @@ class Pipeline:
             jobs=counters.jobs,
             failed=counters.failed,
             in_flight=self._keeper.count,
-            waiting_for="database" if self._commit.waits_for_database else None,
+            waiting_for=self._waiting_for(),
+            state="ready" if self._deadline is None else "stopping",
+            paused=self.paused,
             running={model: engine.running() for model, engine in self._engines.items()},
             troubles=self._prepare.troubles(),
         )
 
-    def active(self) -> list[str]:
-        """The ids of the jobs that are on the device now."""
-        return [job.id for job in self._ready.on_device()]
+    def active(self) -> list[tuple[str, str]]:
+        """The jobs that are on the device now: their ids and models."""
+        return [(job.id, job.lease.queue) for job in self._ready.on_device()]
+
+    def prepared(self) -> list[tuple[str, str]]:
+        """The jobs that wait for the device: their ids and models."""
+        return [(job.id, job.lease.queue) for job in self._ready.left()]
 
     @property
     def device_seconds(self) -> float:
         """How long the device has been at its group; on CUDA, until its outputs are there."""
         return max(self._forward.running.seconds, self._commit.decoding.seconds)
+
+    def _waiting_for(self) -> str | None:
+        if self._commit.waits_for_database:
+            return "database"
+        return "redis" if self._outage.lasts else None
 
     def _drop_finished(self) -> None:
         """Let nobody wait for a commit stage that has died: its jobs go back, or expire."""

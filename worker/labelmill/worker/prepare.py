@@ -6,7 +6,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +14,12 @@ import redis
 from celery.utils.log import get_logger
 
 from labelmill.broker import message
+from labelmill.broker.connection import BROKER_ERRORS
 from labelmill.broker.leases import MAX_LEASES, Lease, LeaseKeeper, Leases, Taken
 from labelmill.broker.leases.doorbell import Doorbell
+from labelmill.broker.outage import Outage
 from labelmill.broker.queues import QueueKeys
+from labelmill.broker.refusals import Refusal
 from labelmill.engines.load import AnyEngine
 from labelmill.worker import steps
 from labelmill.worker.background import BackgroundWork
@@ -29,6 +32,7 @@ logger = get_logger(__name__)
 # worker let expire, or gave back after its first attempt, waits for it.
 _IDLE_SECONDS = 1.0
 _BROKER_PAUSE_SECONDS = 1.0
+_TAKE = "take jobs"
 # How long a queue that Redis refuses is left alone, while the others go on.
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 10.0
@@ -64,6 +68,8 @@ class PrepareStage:
         is_revoked: whether a job's id was revoked.
         ready: where prepared jobs go.
         finished: where jobs go that end here, with the error that ends them.
+        outage: who is told when Redis does not answer.
+        paused: the models for which nothing is taken now; others change it.
     """
 
     def __init__(
@@ -77,6 +83,8 @@ class PrepareStage:
         is_revoked: Callable[[str], bool],
         ready: BatchQueue,
         finished: queue.Queue[Batch | None],
+        outage: Outage,
+        paused: Set[str] = frozenset(),
     ) -> None:
         self._engines = engines
         self._leases = leases
@@ -86,6 +94,8 @@ class PrepareStage:
         self._is_revoked = is_revoked
         self._ready = ready
         self._finished = finished
+        self._outage = outage
+        self._paused = paused
         self._order = list(engines)
         self._troubles: dict[str, _Trouble] = {}
         self._background = BackgroundWork(on_done=doorbell.ring)
@@ -96,9 +106,11 @@ class PrepareStage:
         while not self._stopping.is_set():
             try:
                 self._round()
-            except (redis.RedisError, OSError) as error:
-                logger.warning("cannot take jobs: %s; trying again", type(error).__name__)
+            except BROKER_ERRORS as error:
+                self._outage.note(_TAKE, error)
                 self._stopping.wait(_BROKER_PAUSE_SECONDS)
+            else:
+                self._outage.over(_TAKE)
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -118,6 +130,8 @@ class PrepareStage:
         for name in self._order:
             if self._stopping.is_set():
                 return
+            if name in self._paused:
+                continue
             if name in self._troubles and time.monotonic() < self._troubles[name].until:
                 continue
             room = self._room(name)
@@ -126,7 +140,9 @@ class PrepareStage:
                 continue
             try:
                 taken = self._take(name, room)
-            except redis.ResponseError as error:
+            except (redis.ResponseError, Refusal) as error:
+                if isinstance(error, Refusal) and error.word != "NOPERM":
+                    raise
                 self._note_trouble(name, error)
                 continue
             self._note_no_trouble(name)
@@ -148,7 +164,7 @@ class PrepareStage:
         if not more:
             self._rest(waitable, sleep, full)
 
-    def _note_trouble(self, name: str, error: redis.ResponseError) -> None:
+    def _note_trouble(self, name: str, error: redis.RedisError) -> None:
         why = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
         trouble = self._troubles.setdefault(name, _Trouble())
         if why != trouble.why:
@@ -220,7 +236,7 @@ class PrepareStage:
             return False
         try:
             self._leases.delay(job.lease, eta)
-        except (redis.RedisError, OSError) as error:
-            logger.warning("cannot delay a job: %s; its lease expires", type(error).__name__)
+        except BROKER_ERRORS as error:
+            self._outage.note(_TAKE, error)  # its lease expires
         self._keeper.drop([job.lease])
         return True

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
+from labelmill.broker.connection import ANSWER_SECONDS
 from labelmill.core.settings import DatabaseSettings, EngineSettings, comma_separated
 
 
@@ -38,3 +39,11 @@ class WorkerSettings(EngineSettings, DatabaseSettings):
     @classmethod
     def _comma_separated_models(cls, value: object) -> object:
         return comma_separated(value)
+
+    @property
+    def answer_seconds(self) -> float:
+        """After how long a Redis that is silent is away.
+
+        A call whose reply was lost has to be made again within the leases that it is about.
+        """
+        return min(ANSWER_SECONDS, max(1.0, self.lease_seconds / 3))

@@ -12,7 +12,7 @@ import redis
 from labelmill.bench.queueing.process import WorkerProcess
 from labelmill.bench.queueing.side import Input, Side
 from labelmill.bench.tables import ModelTable
-from labelmill.broker.heartbeat import heartbeats
+from labelmill.broker.heartbeat import heartbeats, is_ready
 from labelmill.broker.inspect import QueueInspector
 from labelmill.client import Client, NewJob
 
@@ -68,8 +68,8 @@ class OurSide(Side):
         return WorkerProcess(["labelmill", "worker", "--name", name], folder, settings)
 
     def ready(self, workers: int) -> bool:
-        """Whether that many have a heartbeat."""
-        return len(heartbeats(self._broker)) >= workers
+        """Whether that many are ready."""
+        return sum(map(is_ready, heartbeats(self._broker))) >= workers
 
     def in_flight(self) -> int:
         """Jobs under a lease."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from labelmill.broker.connection import ANSWER_SECONDS, connection_pool
+from labelmill.broker.connection import ANSWER_SECONDS, BROKER_ERRORS, connection_pool
 
 _REFUSED_SECONDS = 1.0  # for which a list that Redis refuses to peek at is not peeked at again
 _PEEK_SECONDS = 30  # how long one blocking peek lasts; only bounds what a dead client leaves behind
@@ -58,7 +58,7 @@ class Doorbell:
         """
         try:
             return self._wait(lists, timeout)
-        except (redis.RedisError, OSError):
+        except BROKER_ERRORS:
             # What ended one connection has most likely ended all: each would raise in its turn.
             self._disconnect()
             raise

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import redis
 
+from labelmill.broker.connection import BROKER_ERRORS
 from labelmill.broker.leases.leases import Lease, Leases
-
-logger = logging.getLogger(__name__)
+from labelmill.broker.outage import Outage
+from labelmill.broker.refusals import Refusal
 
 _BEAT_SECONDS = 1.0
 
@@ -25,10 +25,14 @@ class LeaseKeeper:
     Parameters:
         leases: the leases to renew, every second, or every third of a lease that is shorter.
         on_beat: called after each renewal; for the worker's heartbeat.
+        outage: who is told when Redis does not answer.
     """
 
-    def __init__(self, leases: Leases, on_beat: Callable[[], None]) -> None:
+    def __init__(
+        self, leases: Leases, on_beat: Callable[[], None], outage: Outage | None = None
+    ) -> None:
         self._leases = leases
+        self._outage = outage or Outage("leases expire meanwhile")
         self._on_beat = on_beat
         self._held: dict[tuple[str, bytes], Lease] = {}
         self._changed = threading.Condition()
@@ -37,11 +41,14 @@ class LeaseKeeper:
     def run(self) -> None:
         """Renew until :meth:`stop`; Redis being away is waited out."""
         while not self._stopping.wait(min(self._leases.duration / 3, _BEAT_SECONDS)):
-            try:
-                self.renew()
-                self._on_beat()
-            except (redis.RedisError, OSError) as error:
-                logger.warning("cannot renew leases: %s; trying again", type(error).__name__)
+            # Where Redis takes the one and not the other, the heartbeat says so.
+            for what, call in (("renew leases", self.renew), ("heartbeat", self._on_beat)):
+                try:
+                    call()
+                except BROKER_ERRORS as error:
+                    self._outage.note(what, error)
+                else:
+                    self._outage.over(what)
 
     def stop(self) -> None:
         """End :meth:`run`; what is still held is left to the caller."""
@@ -53,11 +60,11 @@ class LeaseKeeper:
         Raises:
             redis.RedisError: Redis does not answer, or refuses a queue; the others are renewed.
         """
-        refusal: redis.ResponseError | None = None
+        refusal: redis.RedisError | None = None
         for queue, leases in _by_queue(self.held()).items():
             try:
                 lost = self._leases.renew(queue, leases)
-            except redis.ResponseError as error:
+            except (redis.ResponseError, Refusal) as error:
                 refusal = error
                 continue
             if lost:

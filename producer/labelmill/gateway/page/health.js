@@ -100,13 +100,19 @@ function workersTable(workers) {
   return table("Workers",
     ["Worker", "Models", "Device", "In flight", "Jobs", "Groups", "Failed", "Since"],
     workers.map((beat) => [
-      { class: "what", content: beat.worker },
-      { content: list(beat.models) },
+      { class: "what", content: named(beat) },
+      { content: list(beat.models.map((model) => (beat.paused ?? []).includes(model)
+        ? `${model} (paused)` : model)) },
       { content: list(beat.devices) },
       number(beat.in_flight), number(beat.jobs), number(beat.groups), number(beat.failed),
       { class: "when", content: beat.started_at && el("time", { datetime: beat.started_at,
         title: inFull(beat.started_at) }, moment(beat.started_at)) },
     ]));
+}
+
+/** The worker's name, and what it is at unless it takes jobs. */
+function named({ worker, state }) {
+  return (state ?? "ready") === "ready" ? worker : `${worker} (${state})`;
 }
 
 /** How each worker runs its models; workers of an older version do not tell. */
