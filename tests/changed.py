@@ -39,6 +39,7 @@ STARTS: dict[str, list[str]] = {
     "tests.support.redis_servers": [],  # Redis
     "tests.support.together": ["labelmill.cli.main"],
     "tests.support.web": [],  # openssl
+    "tests.support.pgbouncer": [],
     "tests.unit.cli.test_main": ["labelmill.cli"],
     "tests.unit.client.test_light": ["labelmill.client"],
     "tests.integration.local.test_servers": ["labelmill.local"],

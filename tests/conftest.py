@@ -23,7 +23,7 @@ from labelmill.db.database import Database
 from labelmill.db.schema import upgrade
 from labelmill.local.postgres import PostgresServer
 from labelmill.local.redis import RedisServer
-from tests.support.worker import Workers
+from tests.support.worker import OTHER_VERSION, Workers
 
 _numbers = count(1)
 _PILLOWS_LIMIT = 1024 * 1024 * 1024 // 4 // 3  # of its own accord
@@ -80,7 +80,7 @@ def broker(redis_url: str) -> Iterator[Redis]:
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file that every test copies, which is faster than migrating every time."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    upgrade(f"sqlite:///{path}")
+    _migrate(f"sqlite:///{path}")
     return path
 
 
@@ -89,7 +89,7 @@ def migrated_postgresql(postgres_server: PostgresServer) -> str:
     """The name of a database that every test copies."""
     name = "template_migrated"
     _command(postgres_server, f"CREATE DATABASE {name}")
-    upgrade(_url_of(postgres_server, name))
+    _migrate(_url_of(postgres_server, name))
     return name
 
 
@@ -165,6 +165,15 @@ def _database(server: PostgresServer, template: str = "template1") -> Iterator[s
     yield _url_of(server, name)
     # By force: a test that kills its processes leaves connections behind.
     _command(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _migrate(url: str) -> None:
+    _, revision = upgrade(url)
+    if OTHER_VERSION in os.environ:
+        # Workers of another version may look for it where it was before it had a table of our own.
+        with Database.open(url) as database, database.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{revision}')")
 
 
 def _url_of(server: PostgresServer, database: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands ``labelmill dead``: jobs that ended their worker each time."""
+"""The commands ``labelmill dead``: jobs that ended their worker, or whose rows were refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _stdout = Console()
 _stderr = Console(stderr=True)
 
 dead = typer.Typer(
-    name="dead", help="Dead letters: jobs that ended their worker each time.", no_args_is_help=True
+    name="dead",
+    help="Dead letters: jobs that ended their worker each time, or whose rows were refused.",
+    no_args_is_help=True,
 )
 
 Ids = Annotated[
@@ -79,8 +81,8 @@ def replay(
 ) -> None:
     """Put the jobs of dead letters back into their queues, each as a new job.
 
-    The old job's row says that it was poisoned, and stays. The new one has an id of its own: that
-    of the old one with :replay1.
+    The old job's row says why it died, and stays. The new one has an id of its own: that of the old
+    one with :replay1; a job that has no row keeps its id.
 
     Examples:
 
@@ -177,7 +179,8 @@ def _chosen(
 
 def _described(letter: DeadLetter, database: Database) -> dict[str, Any]:
     """What can be said of a letter without what is in it."""
-    row, again = database.results.get(letter.id), database.jobs.get(letter.replay_id)
+    row = database.results.get(letter.id)
+    again = letter.replay_id != letter.id and database.jobs.get(letter.replay_id)
     job, enqueued_at = letter.content.job, letter.content.enqueued_at
     return {
         "id": letter.id,
@@ -189,6 +192,7 @@ def _described(letter: DeadLetter, database: Database) -> dict[str, Any]:
         "died_at": row.finished_at.isoformat() if row else None,
         "attempts": row.attempt if row else None,
         "worker": row.worker if row else None,
+        "reason": letter.reason or (row.error_message if row else None),
         "replayed_as": letter.replay_id if again else None,
     }
 
@@ -196,7 +200,7 @@ def _described(letter: DeadLetter, database: Database) -> dict[str, Any]:
 def _print_table(described: Iterator[dict[str, Any]]) -> None:
     table = Table(header_style="bold")
     table.add_column("job", overflow="fold")
-    for name in ("model", "kind", "died", "worker", "replayed as"):
+    for name in ("model", "kind", "died", "why", "worker", "replayed as"):
         table.add_column(name, overflow="fold")
     for each in described:
         table.add_row(
@@ -204,6 +208,7 @@ def _print_table(described: Iterator[dict[str, Any]]) -> None:
             escape(each["model"]),
             each["kind"] or "unreadable",
             (each["died_at"] or "")[:16].replace("T", " "),
+            escape(each["reason"] or ""),
             escape(each["worker"] or ""),
             escape(each["replayed_as"] or ""),
         )

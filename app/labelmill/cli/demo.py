@@ -82,9 +82,9 @@ def demo(
 def _run(stack: Stack, url: str, sets: list[HeldOut]) -> bool:
     """Submit, follow, show; whether every job has its row."""
     began = time.monotonic()
-    with Client(stack.settings["LABELMILL_BROKER_URL"], url) as client:
+    with Client(stack.settings["LABELMILL_BROKER_URL"], url, database_schema="") as client:
         runs = {each.model: client.submit_many(each.model, each.jobs).run for each in sets}
-    with Database.open(url) as database:
+    with Database.open(url, schema="") as database:
         _follow(database, runs)
         seconds = time.monotonic() - began
         found = {model: _results(database, run) for model, run in runs.items()}

@@ -93,7 +93,7 @@ COMMANDS: Mapping[str, CommandRef] = {
     "dead": CommandRef(
         "labelmill.cli.dead",
         "dead",
-        "Dead letters: jobs that ended their worker each time.",
+        "Dead letters: jobs that ended their worker each time, or whose rows were refused.",
     ),
     "token": CommandRef(
         "labelmill.cli.token",

@@ -80,6 +80,7 @@ def up(
         folder,
         database_url=os.environ.get("LABELMILL_DATABASE_URL")
         or f"sqlite:///{folder.resolve() / 'labelmill.db'}",
+        database_schema=os.environ.get("LABELMILL_DATABASE_SCHEMA", ""),
         models_file=models_file,
         models=",".join(served),
         image_root=image_root,

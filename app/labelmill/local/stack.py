@@ -35,6 +35,7 @@ class Stack:
     Parameters:
         directory: where Redis keeps its data and the workers write their logs.
         database_url: the results database.
+        database_schema: in which of its schemas; empty for none of Labelmill's own.
         models_file: the models.
         models: which of them to serve; all if empty.
         image_root: the folder under which the workers read images.
@@ -48,6 +49,7 @@ class Stack:
         directory: Path,
         *,
         database_url: str,
+        database_schema: str = "",
         models_file: Path,
         models: str = "",
         image_root: Path,
@@ -56,9 +58,10 @@ class Stack:
         gateway: socket.socket | None = None,
     ) -> None:
         self._directory = directory
-        self._database_url = database_url
+        self._database = database_url, database_schema
         self._settings = {
             "LABELMILL_DATABASE_URL": database_url,
+            "LABELMILL_DATABASE_SCHEMA": database_schema,
             "LABELMILL_MODELS_FILE": str(models_file.resolve()),
             "LABELMILL_MODELS": models,
             "LABELMILL_IMAGE_ROOT": str(image_root.resolve()),
@@ -95,7 +98,7 @@ class Stack:
         self._directory.mkdir(parents=True, exist_ok=True)
         try:
             self._redis.start()
-            schema.upgrade(self._database_url)
+            schema.upgrade(*self._database)
             self._forget_heartbeats()
             for name in self._names:
                 self._spawn(name, "worker", "--name", name)

@@ -131,7 +131,7 @@ class InMemoryClient(Client):
             file.write_bytes(_empty_database())
             database_url = f"sqlite:///{file}"
         self.database_url = database_url
-        self.database = Database.open(database_url)
+        self.database = Database.open(database_url, "" if self._folder is not None else None)
         if self._folder is None:
             _make_tables(self.database)
         else:
@@ -185,6 +185,6 @@ def _empty_database() -> bytes:
     """The file of a database without rows; to copy it is faster than to make its tables."""
     with TemporaryDirectory(prefix="labelmill-") as folder:
         file = Path(folder) / "labelmill.db"
-        with Database.open(f"sqlite:///{file}") as database:
+        with Database.open(f"sqlite:///{file}", schema="") as database:
             _make_tables(database)
         return file.read_bytes()

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
 import redis
@@ -24,6 +24,8 @@ ANSWER_SECONDS = 5.0
 
 BROKER_ERRORS = (redis.RedisError, OSError)
 """What a call to Redis raises: who runs on waits each of them out, and tries again."""
+
+_T = TypeVar("_T")
 
 _PAUSE_SECONDS = 0.5
 _SENTINEL_PORT = 26379
@@ -124,29 +126,27 @@ def plain_url(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
 
 
-def require_broker(url: str, on_wait: Callable[[str], None]) -> None:
-    """Return once Redis answers; one that loads, or is a replica for now, is waited for.
+def when_served(call: Callable[[], _T], on_wait: Callable[[str], None]) -> _T:
+    """The answer of Redis; one that loads, or is a replica for now, is waited for.
 
     Parameters:
+        call: asks; it must bear to be called again.
         on_wait: called once, with what Redis says, before it is waited for.
 
     Raises:
         BrokerUnavailable: nobody answers there, or the password or the user's rules are wrong.
-        ConfigurationError: it is no URL of a Redis.
     """
     told = False
-    with broker_errors(), open_broker(url) as broker:
+    with broker_errors():
         while True:
             try:
-                broker.ping()
+                return call()
             except redis.RedisError as error:
                 if refusal_of(error) is None or is_of_access(error):
                     raise
                 if not told:
                     on_wait(reason_of(error))
                     told = True
-            else:
-                return
             time.sleep(_PAUSE_SECONDS)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 import redis
 
@@ -127,6 +127,16 @@ class QueueInspector:
                 raise refusals[0]
         each_queue = iter(replies)
         return {name: _count([next(each_queue) for _ in range(_COUNTS)]) for name in names}
+
+    def rowless(self, queue: str) -> list[str]:
+        """The ids of dead letters whose jobs have no row, since the database refused each.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        with broker_errors():
+            ids = self._broker.hkeys(QueueKeys(queue).dead_reasons)
+        return [each.decode() for each in cast("list[bytes]", ids)]
 
     def snapshot(self, queue: str, *, held: bool) -> QueueSnapshot:
         """Where the jobs of a queue are now.

@@ -78,3 +78,8 @@ class QueueKeys:
     def dead(self) -> str:
         """List: the dead letters, the newest on the left."""
         return f"labelmill:{self.queue}:dead"
+
+    @property
+    def dead_reasons(self) -> str:
+        """Hash: job's id → why it is a dead letter, of those that the database has no row of."""
+        return f"labelmill:{self.queue}:dead-reasons"

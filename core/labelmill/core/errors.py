@@ -81,8 +81,8 @@ _ADVICE = {
     ErrorCode.MODEL_FAILED: "The model raised for this job alone: the worker's log says where.",
     ErrorCode.OUT_OF_MEMORY: "The device has too little memory for this job alone: use a larger"
     " device.",
-    ErrorCode.UNSTORABLE: "The database refused this job's labels or scores: the worker's log says"
-    " why.",
+    ErrorCode.UNSTORABLE: "The database refused this job's row, in the words of the message. It is"
+    " kept among the dead letters: replay it (labelmill dead replay) once the cause is mended.",
     ErrorCode.EXPIRED: "Its time had passed before a worker was free: add workers, or allow more"
     " time.",
     ErrorCode.REVOKED: "It was revoked before it was started: send it again if it is wanted after"

@@ -75,6 +75,11 @@ class DatabaseSettings(Settings):
 
     database_url: str = "sqlite:///labelmill.db"
     """An SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://user:password@host/database``."""
+    database_schema: str | None = Field(
+        default=None,
+        description="The schema of PostgreSQL in which the tables lie; if unset or empty, the one"
+        " that a connection finds tables in.",
+    )
 
 
 class ImageSettings(Settings):

@@ -29,13 +29,16 @@ class Database(Closeable):
         self.tokens = Tokens(engine)
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, schema: str | None = None) -> Self:
         """The database at ``url``; connects when it is first used.
+
+        Parameters:
+            schema: as for :func:`labelmill.db.connection.create_database_engine`.
 
         Raises:
             ConfigurationError: if the URL cannot be used, or its driver is not installed.
         """
-        return cls(create_database_engine(url))
+        return cls(create_database_engine(url, schema))
 
     def close(self) -> None:
         """Close all connections."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from labelmill.core.errors import ConfigurationError
 from labelmill.core.job import SubmittedJob
+from labelmill.db.errors import RowsNotKept
+from labelmill.db.refusals import refusal
 from labelmill.db.rows import storable_jobs
 
 _COLUMNS = (
@@ -23,15 +25,23 @@ class DBAPICursor(Protocol):
     def execute(self, statement: str, parameters: Any, /) -> Any:
         """Run a statement."""
 
+    def fetchone(self) -> Any:
+        """The next row of its answer, or None."""
 
-def add_job_by_cursor(cursor: DBAPICursor, vendor: str, job: SubmittedJob) -> bool:
+
+def add_job_by_cursor(
+    cursor: DBAPICursor, vendor: str, schema: str | None, job: SubmittedJob
+) -> bool:
     """Write a job into the ledger on a cursor of the caller's; False if it was there.
 
     Parameters:
         vendor: ``sqlite`` or ``postgresql``.
+        schema: in which the ledger lies; None for wherever the cursor finds it.
 
     Raises:
         ConfigurationError: the vendor is another.
+        JobError: the database took the job and did not keep it; the driver's own error is raised
+            where it refuses it.
     """
     if vendor not in ("sqlite", "postgresql"):
         raise ConfigurationError(
@@ -51,12 +61,18 @@ def add_job_by_cursor(cursor: DBAPICursor, vendor: str, job: SubmittedJob) -> bo
         *([_sqlite_time(each) for each in moments] if is_sqlite else moments),
     ]
     document = "%s" if is_sqlite else "CAST(%s AS json)"
+    table = f'"{schema}".jobs' if schema else "jobs"
     cursor.execute(
-        f"INSERT INTO jobs ({_COLUMNS})"  # noqa: S608 - no value is in it
+        f"INSERT INTO {table} ({_COLUMNS})"  # noqa: S608 - no value is in it
         f" VALUES (%s, %s, %s, {document}, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
         parameters,
     )
-    return cursor.rowcount == 1
+    if cursor.rowcount == 1:
+        return True
+    cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s", [values["id"]])  # noqa: S608 - likewise
+    if cursor.fetchone() is None:
+        raise refusal(job, RowsNotKept(frozenset(), frozenset([job.id])))
+    return False
 
 
 def _sqlite_time(moment: datetime | None) -> str | None:

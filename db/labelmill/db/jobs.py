@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
-from labelmill.core.errors import ConfigurationError
+from labelmill.core.errors import ConfigurationError, DatabaseUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.text import storable_text
-from labelmill.db.errors import translated
+from labelmill.db.connection import in_schema
+from labelmill.db.errors import RowsNotKept, blames_rows, connection_was_lost, once_more, translated
+from labelmill.db.refusals import AddedJobs, add_each, refusal
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_jobs
 from labelmill.db.tables import jobs, results
+
+logger = logging.getLogger(__name__)
 
 
 class Lane(NamedTuple):
@@ -54,9 +60,32 @@ class Jobs(Repository):
         Raises:
             ValueError: if a number is not finite, a time has no zone, or an id, a run's id or a
                 model's alias is longer than ``MAX_ID_LENGTH``; nothing is written.
+            JobError: if the database refuses a lone job.
+            AllJobsRefused: if it refuses all of several.
         """
-        added = self._insert(jobs, storable_jobs(block))
-        return {job.id for job in block if storable_text(job.id) not in added}
+        storable_jobs(block)
+        done = self.add_each(block)
+        if done.refused:
+            raise next(iter(done.refused.values()))
+        return {job.id for job in block if storable_text(job.id) not in done.added}
+
+    def add_each(self, block: Sequence[SubmittedJob]) -> AddedJobs:
+        """Write jobs into the ledger; those that the database refuses stop no others.
+
+        Those that are there already stay as they are. Of an id that stands twice in the block the
+        first is written.
+
+        Raises:
+            AllJobsRefused: if it refuses all of several.
+        """
+        return add_each(self._add, block)
+
+    def _add(self, block: Sequence[SubmittedJob]) -> set[str]:
+        rows = storable_jobs(block)
+        added = self._insert(jobs, rows, mark="enqueued_at")
+        if len(added) < len(rows):
+            self._require_kept(jobs, rows, added)
+        return added
 
     def get(self, job_id: str) -> SubmittedJob | None:
         """The job as it was submitted, or None if the ledger does not have it."""
@@ -66,12 +95,14 @@ class Jobs(Repository):
         """The jobs of these ids that the ledger has, by id."""
         return self._get_many(jobs, _JOBS, SubmittedJob, ids)
 
+    @once_more
     def remove(self, ids: Sequence[str]) -> None:
         """Take jobs out of the ledger again, because they could not be sent."""
         with self._one_statement() as connection:
             for some in blocks_of(ids):
                 connection.execute(delete(jobs).where(jobs.c.id.in_(some)))
 
+    @once_more
     def lanes(self) -> list[Lane]:
         """The lanes that have jobs; an index lookup each, however many jobs there are."""
         model, priority = jobs.c.model, jobs.c.priority
@@ -90,6 +121,7 @@ class Jobs(Repository):
                 )
         return lanes
 
+    @once_more
     def page(
         self, lane: Lane, after: Position | None, due_before: datetime, limit: int
     ) -> list[LedgerEntry]:
@@ -161,17 +193,51 @@ class Jobs(Repository):
         """
         return self._claim(ids, jobs.c.due_at == _due(claimed_at), sent_at)
 
+    @once_more
     def withdraw(self, ids: Sequence[str]) -> None:
         """Take jobs out again that could not be sent, save those that somebody has claimed since.
 
-        Whoever claims a job sends it, and may have told a caller so.
+        Whoever claims a job sends it, and may have told a caller so. Where the database refuses to
+        take some out, they stay, and are sent later.
         """
         unclaimed = jobs.c.due_at == _due(jobs.c.enqueued_at)
-        with self._one_statement() as connection:
-            for some in blocks_of(ids):
-                connection.execute(delete(jobs).where(jobs.c.id.in_(some), unclaimed))
+        try:
+            with self._one_statement() as connection:
+                for some in blocks_of(ids):
+                    connection.execute(delete(jobs).where(jobs.c.id.in_(some), unclaimed))
+        except DBAPIError as error:
+            if not blames_rows(error):
+                raise
+            logger.warning("%d jobs stay in the ledger: %s", len(ids), _kind_of(error))
 
     def _claim(
+        self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
+    ) -> list[SubmittedJob]:
+        """Claim some; one whose change the database refuses holds up no others, and is not sent."""
+        try:
+            return self._claim_together(ids, condition, sent_at)
+        except DBAPIError as error:
+            if not blames_rows(error):
+                raise
+            if len(ids) == 1:
+                logger.warning("job %s cannot be claimed: %s", ids[0], _kind_of(error))
+                return []
+        half = len(ids) // 2
+        first = self._claim(ids[:half], condition, sent_at)
+        return first + self._claim(ids[half:], condition, sent_at)
+
+    def _claim_together(
+        self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
+    ) -> list[SubmittedJob]:
+        try:
+            return self._claim_once(ids, condition, sent_at)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        # It may have been done: what is due since this very moment was claimed by this call.
+        return self._claim_once(ids, condition | (jobs.c.due_at == sent_at), sent_at)
+
+    def _claim_once(
         self, ids: Sequence[str], condition: ColumnElement[bool], sent_at: datetime
     ) -> list[SubmittedJob]:
         has_row = select(results.c.id).where(results.c.id == jobs.c.id).exists()
@@ -193,11 +259,15 @@ class Jobs(Repository):
             ]
 
 
-def add_job(connection: Connection, job: SubmittedJob) -> bool:
+def add_job(connection: Connection, schema: str | None, job: SubmittedJob) -> bool:
     """Write a job into the ledger within a transaction of the caller's; False if it was there.
+
+    Parameters:
+        schema: in which the ledger lies, whatever the caller's connection makes of tables' names.
 
     Raises:
         ConfigurationError: if the connection is not to SQLite or PostgreSQL.
+        JobError: if the database refuses the job; PostgreSQL's transaction can only be rolled back.
         DatabaseUnavailable: if the database went away or stayed locked.
         SchemaOutOfDate: if it has no ledger of this version.
     """
@@ -213,8 +283,24 @@ def add_job(connection: Connection, job: SubmittedJob) -> bool:
             " database, SQLite or PostgreSQL"
         )
     statement = insert.returning(jobs.c.id)
-    with translated(connection.engine):
-        return connection.execute(statement).scalar_one_or_none() is not None
+    there = select(jobs.c.id).where(jobs.c.id == values["id"])
+    options = in_schema(schema)
+    try:
+        with translated(connection.engine):
+            if connection.scalar(statement, execution_options=options) is not None:
+                return True
+            if connection.scalar(there, execution_options=options) is None:
+                raise RowsNotKept(frozenset(), frozenset([job.id]))
+            return False
+    except (DBAPIError, RowsNotKept) as error:
+        if not blames_rows(error):
+            raise
+        raise refusal(job, error) from None
+
+
+def _kind_of(error: DBAPIError) -> str:
+    # A trigger's own words may quote the payload, which is not known here.
+    return f"the database refuses it ({type(error.orig).__name__})"
 
 
 def _due(sent_at: datetime | ColumnElement[datetime]) -> ColumnElement[datetime]:

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, select
 
+from labelmill.core.errors import DatabaseUnavailable
 from labelmill.core.fields import fields_of
 from labelmill.core.text import storable_text
-from labelmill.db.connection import for_single_statements, for_writing
-from labelmill.db.errors import translated
+from labelmill.db.connection import for_single_statements, for_writing, patiently
+from labelmill.db.errors import RowsNotKept, connection_was_lost, once_more, translated
 from labelmill.db.insert import insert_missing
 from labelmill.db.rows import Row
 
@@ -42,6 +43,12 @@ class Repository:
             yield connection
 
     @contextmanager
+    def _reading_at_length(self) -> Iterator[Connection]:
+        """For what reads many rows: it may take as long as the server works on it."""
+        with self._reading() as connection, patiently(connection):
+            yield connection
+
+    @contextmanager
     def _one_statement(self) -> Iterator[Connection]:
         """For one statement, which is then committed, on PostgreSQL by itself in one round trip."""
         with translated(self._engine), self._single.begin() as connection:
@@ -52,17 +59,49 @@ class Repository:
         with translated(self._engine), self._writer.begin() as connection:
             yield connection
 
-    def _insert(self, table: Table, rows: Sequence[Row]) -> set[str]:
+    def _insert(self, table: Table, rows: Sequence[Row], mark: str) -> set[str]:
         """Commit the rows whose ids are not in the table, and return those ids.
 
         Parameters:
             rows: as :mod:`.rows` returns them.
+            mark: the column of a time that tells these rows from others' of the same ids, for
+                when they are committed and the reply is lost.
         """
         if not rows:
             return set()
+        try:
+            return self._insert_missing(table, rows)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        added = self._insert_missing(table, rows)
+        marks = {row["id"]: row[mark] for row in rows if row["id"] not in added}
+        with self._reading() as connection:
+            for some in blocks_of(list(marks)):
+                written = select(table.c.id, table.c[mark]).where(table.c.id.in_(some))
+                found = connection.execute(written)
+                added.update(id for id, moment in found if moment == marks[id])
+        return added
+
+    def _insert_missing(self, table: Table, rows: Sequence[Row]) -> set[str]:
         with self._one_statement() as connection:
             return insert_missing(connection, table, rows)
 
+    def _require_kept(self, table: Table, rows: Sequence[Row], inserted: set[str]) -> None:
+        """Check that the rows that were not inserted are those that were there before.
+
+        Raises:
+            RowsNotKept: if some are nowhere.
+        """
+        others = [row["id"] for row in rows if row["id"] not in inserted]
+        with self._reading() as connection:
+            for some in blocks_of(others):
+                there = set(connection.scalars(select(table.c.id).where(table.c.id.in_(some))))
+                others = [each for each in others if each not in there]
+        if others:
+            raise RowsNotKept(frozenset(inserted), frozenset(others))
+
+    @once_more
     def _get(
         self, table: Table, query: Select[*tuple[Any, ...]], make: Callable[..., _Record], key: str
     ) -> _Record | None:
@@ -71,6 +110,7 @@ class Repository:
             row = connection.execute(query.where(table.c.id == storable_text(key))).one_or_none()
         return None if row is None else make(*row)
 
+    @once_more
     def _get_many(
         self,
         table: Table,

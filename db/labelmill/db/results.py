@@ -12,7 +12,9 @@ from labelmill.core.result import Result
 from labelmill.core.states import Status
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
+from labelmill.db.errors import blames_rows, once_more, translated
 from labelmill.db.filters import ResultFilter, by_columns, mentions
+from labelmill.db.insert import insert_missing
 from labelmill.db.records import ROWS_A_FETCH, Record, read_records, select_records
 from labelmill.db.repository import Repository, blocks_of, select_record
 from labelmill.db.rows import storable_results
@@ -79,8 +81,28 @@ class Results(Repository):
             ValueError: if a score is not finite, a time has no zone, or an id, a run's id, a
                 model's alias or a worker's name is longer than ``MAX_ID_LENGTH``; nothing is
                 written.
+            RowsNotKept: if the database took rows and dropped some of them; the others are written.
         """
-        return len(self._insert(results, storable_results(group)))
+        rows = storable_results(group)
+        inserted = self._insert(results, rows, mark="finished_at")
+        if len(inserted) < len(rows):
+            self._require_kept(results, rows, inserted)
+        return len(inserted)
+
+    def takes(self, row: Result) -> bool:
+        """Whether the table takes such a row at this moment; it is not kept."""
+        [stored] = storable_results([row])
+        try:
+            with translated(self._engine), self._writer.connect() as connection:
+                taken = bool(insert_missing(connection, results, [stored]))
+                if self._engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+                connection.rollback()
+        except Exception as error:
+            if not blames_rows(error):
+                raise
+            return False
+        return taken
 
     def get(self, job_id: str) -> Result | None:
         """The result of a job, or None while it has none."""
@@ -90,14 +112,16 @@ class Results(Repository):
         """The results of those jobs that have one, by id."""
         return self._get_many(results, _RESULTS, Result, ids)
 
+    @once_more
     def counts(self) -> dict[str, ResultCounts]:
         """How many results each model has; reads the whole table."""
         by_model = (
             select(results.c.model, *outcomes()).group_by(results.c.model).order_by(results.c.model)
         )
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             return {row[0]: ResultCounts(*row[1:]) for row in connection.execute(by_model)}
 
+    @once_more
     def counts_of(self, ids: Sequence[str]) -> ResultCounts:
         """How many of these jobs have succeeded and have failed."""
         succeeded = failed = 0
@@ -108,6 +132,7 @@ class Results(Repository):
                 succeeded, failed = succeeded + counts.succeeded, failed + counts.failed
         return ResultCounts(succeeded, failed)
 
+    @once_more
     def page(self, wanted: ResultFilter, limit: int, after: PageCursor | None = None) -> Page:
         """The newest results, or those that come after a page's end.
 
@@ -118,16 +143,17 @@ class Results(Repository):
         if wanted.text:
             return self._search(wanted, wanted.text, limit, after)
         query = _newest(_RESULTS, wanted, after).limit(limit + 1)
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             found = [Result(*row) for row in connection.execute(query)]
         more = len(found) > limit
         del found[limit:]
         return Page(found, PageCursor(found[-1].finished_at, found[-1].id) if more else None)
 
+    @once_more
     def summary(self, wanted: ResultFilter) -> ResultSummary:
         """Labels, scores and errors counted; reads all results that are wanted."""
         counted = counted_columns(self._engine.dialect.name)
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             if not wanted.text:
                 return summary_of(connection, counted.where(*by_columns(wanted)))
             found = mentions(wanted.text, connection.dialect.name).label("found")
@@ -157,12 +183,12 @@ class Results(Repository):
     def outlines(self, wanted: ResultFilter) -> Iterator[ResultOutline]:
         """All results that are wanted, in no order, to be counted."""
         query = self._filtered(select_record(results, ResultOutline), wanted)
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             rows = connection.execution_options(yield_per=ROWS_A_FETCH).execute(query)
             yield from map(ResultOutline._make, rows)
 
     def _records(self, query: Select[*tuple[Any, ...]]) -> Iterator[Record]:
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             yield from read_records(connection, query)
 
     def _wanted(self, wanted: ResultFilter) -> Select[*tuple[Any, ...]]:
@@ -181,7 +207,7 @@ class Results(Repository):
         found = mentions(text, self._engine.dialect.name)
         places = _with_jobs(select(results.c.finished_at, results.c.id, found))
         ids: list[str] = []
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             for step in _SEARCH_STEPS:
                 rows = connection.execute(_newest(places, wanted, after).limit(step)).all()
                 for at, id, is_found in rows:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, literal, select, tuple_, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
+from labelmill.core.errors import DatabaseUnavailable, ErrorCode, JobError
 from labelmill.core.job import SubmittedJob
 from labelmill.core.run import Run
 from labelmill.core.text import storable_text
 from labelmill.db.cursor import PageCursor
+from labelmill.db.errors import blames_rows, connection_was_lost, once_more, words_of
 from labelmill.db.insert import insert_missing
+from labelmill.db.refusals import AddedJobs, add_each
 from labelmill.db.repository import Repository, select_record
 from labelmill.db.results import outcomes, place
 from labelmill.db.rows import storable_jobs, storable_record
@@ -68,6 +73,7 @@ class Runs(Repository):
         """The runs, the newest first."""
         return self.page(limit)[0]
 
+    @once_more
     def page(
         self, limit: int, after: PageCursor | None = None
     ) -> tuple[list[Run], PageCursor | None]:
@@ -86,6 +92,7 @@ class Runs(Repository):
         del found[limit:]
         return found, PageCursor(found[-1].created_at, found[-1].id) if more else None
 
+    @once_more
     def to_resume(self, model: str, source: str) -> Run | None:
         """The newest run of a source that can be resumed, or None."""
         query = _NEWEST_FIRST.limit(_SEARCHED).where(
@@ -100,10 +107,17 @@ class Runs(Repository):
 
         Raises:
             ValueError: if the id or the alias is longer than ``MAX_ID_LENGTH``.
+            JobError: if the database refuses the run.
         """
-        with self._one_statement() as connection:
-            added = connection.scalar(self._insertion(run).returning(runs.c.id))
-        return added is not None
+        try:
+            return self._add(run)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+        if self._add(run):
+            return True
+        there = self.get(run.id)
+        return there is not None and there.created_at == run.created_at
 
     def add_jobs(self, run: Run, block: Sequence[SubmittedJob]) -> set[str]:
         """Write jobs, and their run with the first, in one transaction; return the new jobs' ids.
@@ -112,6 +126,7 @@ class Runs(Repository):
 
         Raises:
             ValueError: if an id or the model's alias is too long; nothing is written.
+            RowsNotKept: if the database took jobs and dropped some; the others are written.
         """
         storable = storable_jobs(block)
         begin = self._insertion(run)
@@ -124,17 +139,37 @@ class Runs(Repository):
                     .where(runs.c.id == storable_text(run.id))
                     .values(submitted=runs.c.submitted + len(added), finished_at=None)
                 )
+        if len(added) < len(storable):
+            self._require_kept(jobs, storable, added)
         return added
 
-    def count_submitted(self, run_id: str, count: int) -> None:
-        """Add to the number of jobs that a run has sent."""
-        self._update(run_id, submitted=runs.c.submitted + count)
+    def add_each_job(self, run: Run, block: Sequence[SubmittedJob]) -> AddedJobs:
+        """As :meth:`add_jobs`; those jobs that the database refuses stop no others.
 
+        Raises:
+            AllJobsRefused: if it refuses all of several.
+        """
+        return add_each(lambda some: self.add_jobs(run, some), block)
+
+    def count_submitted(self, run_id: str, count: int) -> None:
+        """Add to the number of jobs that a run has sent; raises as :meth:`add`."""
+        try:
+            self._update(run_id, submitted=runs.c.submitted + count)
+        except DatabaseUnavailable as error:
+            if not connection_was_lost(error):
+                raise
+            # Added or not, the ledger knows how many there are.
+            of_run = jobs.c.run_id == storable_text(run_id)
+            ledger = select(func.count()).where(of_run).scalar_subquery()
+            self._update(run_id, submitted=ledger)
+
+    @once_more
     def finish(self, run_id: str, finished_at: datetime, rejected: int | None = None) -> None:
         """Write down that a run has sent all its jobs, and how many rows it could not, if given."""
         counted = {} if rejected is None else {"rejected": rejected}
         self._update(run_id, finished_at=finished_at, **counted)
 
+    @once_more
     def progress(self, run_id: str) -> RunProgress | None:
         """How far a run is, or None if there is no run of that id."""
         run_id = storable_text(run_id)
@@ -142,19 +177,21 @@ class Runs(Repository):
             select(outcome).where(results.c.run_id == run_id).scalar_subquery()
             for outcome in outcomes()
         ]
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             query = select(runs.c.submitted, *counts).where(runs.c.id == run_id)
             row = connection.execute(query).one_or_none()
         return None if row is None else RunProgress(*row)
 
+    @once_more
     def finished_since(self, run_id: str, since: datetime) -> int:
         """How many jobs of a run were finished at a time or later."""
         query = select(func.count()).where(
             results.c.run_id == storable_text(run_id), results.c.finished_at >= since
         )
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             return connection.scalar(query) or 0
 
+    @once_more
     def throughput(self, run_id: str, buckets: int = 60) -> RunThroughput:
         """A run's speed from its first result to its last.
 
@@ -167,7 +204,7 @@ class Runs(Repository):
             of_run.order_by(finished_at).limit(1).scalar_subquery(),
             of_run.order_by(finished_at.desc()).limit(1).scalar_subquery(),
         )
-        with self._reading() as connection:
+        with self._reading_at_length() as connection:
             moments = [each for each in connection.execute(first_last).one() if each is not None]
             if not moments:
                 return RunThroughput(1.0, [])
@@ -189,15 +226,32 @@ class Runs(Repository):
             ],
         )
 
+    def _add(self, run: Run) -> bool:
+        with _refusing(run.id), self._one_statement() as connection:
+            added = connection.scalar(self._insertion(run).returning(runs.c.id))
+        return added is not None
+
     def _insertion(self, run: Run) -> postgresql.Insert | sqlite.Insert:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         return insert(runs).values(storable_record(runs, run)).on_conflict_do_nothing()
 
     def _update(self, run_id: str, **values: Any) -> None:
-        with self._one_statement() as connection:
+        with _refusing(run_id), self._one_statement() as connection:
             connection.execute(
                 update(runs).where(runs.c.id == storable_text(run_id)).values(values)
             )
+
+
+@contextmanager
+def _refusing(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not blames_rows(error):
+            raise
+        raise JobError(
+            ErrorCode.UNSTORABLE, f"the database refused the run {run_id}: {words_of(error)}"
+        ) from None
 
 
 def _finished_between(

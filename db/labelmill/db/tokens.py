@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import insert, select, update
 
 from labelmill.core.text import storable_text
+from labelmill.db.errors import once_more
 from labelmill.db.repository import Repository, select_record
 from labelmill.db.rows import storable_record
 from labelmill.db.tables import Token, tokens
@@ -22,6 +23,7 @@ class Tokens(Repository):
         with self._one_statement() as connection:
             connection.execute(insert(tokens).values(storable_record(tokens, token)))
 
+    @once_more
     def find(self, digest: str) -> Token | None:
         """The token of that hash that was not revoked, or None."""
         good = _TOKENS.where(tokens.c.hash == digest, tokens.c.revoked_at.is_(None))
@@ -29,6 +31,7 @@ class Tokens(Repository):
             row = connection.execute(good).one_or_none()
         return None if row is None else Token(*row)
 
+    @once_more
     def exist(self) -> bool:
         """Whether there is any token; one that was revoked counts too.
 
@@ -37,6 +40,7 @@ class Tokens(Repository):
         with self._reading() as connection:
             return connection.scalar(select(tokens.c.id).limit(1)) is not None
 
+    @once_more
     def all(self) -> list[Token]:
         """All tokens, the oldest first, revoked ones too."""
         oldest_first = _TOKENS.order_by(tokens.c.created_at, tokens.c.id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
+from labelmill.broker.inspect import QueueInspector
 from labelmill.bulk.backpressure import Backpressure
 from labelmill.bulk.blocks import Block, Rejected
 from labelmill.bulk.checkpoint import RunCheckpoint, RunPublisher
@@ -41,6 +42,7 @@ class Submission:
     backpressure: Backpressure
     progress: SubmitProgress
     view: View
+    inspector: QueueInspector
     reject: Rejects
     pending: PendingJobs
 
@@ -91,7 +93,9 @@ class Submission:
             )
             for id, row in rows.items()
         ]
-        added = self._retrying(lambda: self.database.runs.add_jobs(self.run, jobs))
+        added, refused = self._retrying(lambda: self.database.runs.add_each_job(self.run, jobs))
+        for id in [id for id in rows if id in refused]:
+            self._reject_row(rows.pop(id), Reason.UNSTORABLE, refused[id].message)
         self.progress.submitted += len(added)
         unsent = [job for job in jobs if job.id in added]
         if len(added) < len(rows):
@@ -173,7 +177,10 @@ class Submission:
 
     def _reject_duplicate(self, row: NewRow) -> None:
         why = f"its id is that of an earlier row: {row.id}"
-        self._reject(Rejected(self.run.source, Reject(row.row, row.line, Reason.DUPLICATE_ID, why)))
+        self._reject_row(row, Reason.DUPLICATE_ID, why)
+
+    def _reject_row(self, row: NewRow, code: Reason, why: str) -> None:
+        self._reject(Rejected(self.run.source, Reject(row.row, row.line, code, why)))
 
     def _wait(self, why: str | None) -> None:
         told = self.progress.waiting_for is not None
@@ -200,14 +207,24 @@ class Submission:
             return False
         found = self._retrying(lambda: self.database.runs.progress(self.run.id))
         counts = found or RunProgress(0, 0, 0)
+        rowless = self._rowless()
         progress, pending = self.progress, self.pending
         progress.submitted = counts.submitted + pending.count
         progress.succeeded = counts.succeeded + pending.succeeded
-        progress.failed = counts.failed + pending.failed
+        progress.failed = counts.failed + rowless + pending.failed
         progress.done_rate.add(progress.done)
         self._counted = time.monotonic()
         self._pause = max(_COUNT_SECONDS, _COUNT_SHARE * (self._counted - start))
-        return counts.finished >= counts.submitted
+        return counts.finished + rowless >= counts.submitted
+
+    def _rowless(self) -> int:
+        """How many jobs of the run are dead letters that will have no row."""
+        ids = self._retrying(lambda: self.inspector.rowless(self.run.model))
+        if not ids:
+            return 0
+        jobs = self._retrying(lambda: self.database.jobs.get_many(ids))
+        rows = self._retrying(lambda: self.database.results.get_many(ids))
+        return sum(job.run_id == self.run.id and id not in rows for id, job in jobs.items())
 
 
 def _later(moment: datetime | None) -> datetime:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labelmill.broker.connection import open_broker
+from labelmill.broker.inspect import QueueInspector
 from labelmill.bulk.backpressure import Backpressure
 from labelmill.bulk.blocks import BLOCK_ROWS, Block, Blocks, Rejected, read_ahead
 from labelmill.bulk.checkpoint import run_publisher
@@ -99,6 +100,7 @@ class SubmitRun:
                 backpressure=Backpressure(broker, run.model, options.max_waiting),
                 progress=progress,
                 view=self._view,
+                inspector=QueueInspector(broker),
                 reject=reject,
                 pending=pending,
             )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from labelmill.core.backoff import polls
 from labelmill.core.closing import Closeable
@@ -27,6 +27,7 @@ from labelmill.core.ids import new_id
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob, check_id, job_kwargs, parse_job
 from labelmill.core.json import JsonValue
 from labelmill.core.run import Run
+from labelmill.core.text import storable_text
 
 if TYPE_CHECKING:
     from labelmill.client.transactions import Transaction
@@ -71,6 +72,18 @@ class Submitted:
     rejected: list[tuple[int, JobError]] = field(default_factory=list)
 
 
+class Sent(NamedTuple):
+    """What became of jobs that were to be sent.
+
+    Attributes:
+        new: those that were new, the first of each id.
+        refused: by id, why the database does not take a job.
+    """
+
+    new: list[SubmittedJob]
+    refused: dict[str, JobError]
+
+
 class JobPublisher(Protocol):
     """What a client sends jobs by."""
 
@@ -90,6 +103,8 @@ class Client(Closeable):
     Parameters:
         broker_url: Redis; by default ``LABELMILL_BROKER_URL``.
         database_url: the results database; by default ``LABELMILL_DATABASE_URL``.
+        database_schema: the schema of PostgreSQL in which Labelmill's tables lie; by default
+            ``LABELMILL_DATABASE_SCHEMA``.
 
     Example::
 
@@ -98,7 +113,12 @@ class Client(Closeable):
             print(client.wait(job_id).label)
     """
 
-    def __init__(self, broker_url: str | None = None, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        broker_url: str | None = None,
+        database_url: str | None = None,
+        database_schema: str | None = None,
+    ) -> None:
         # redis and SQLAlchemy are most of what the client takes to import. They come with the first
         # client, and not to those that import an app for another reason than to submit.
 
@@ -109,7 +129,7 @@ class Client(Closeable):
         settings = BrokerSettings()
         self._connect(
             Publisher(broker_url or settings.broker_url, settings.announcements),
-            Database.open(database_url or DatabaseSettings().database_url),
+            Database.open(database_url or DatabaseSettings().database_url, database_schema),
         )
 
     def _connect(self, publisher: JobPublisher, database: Database) -> None:
@@ -212,15 +232,20 @@ class Client(Closeable):
         numbered = enumerate(jobs)
         while block := list(itertools.islice(numbered, BLOCK_SIZE)):
             submitted = Submitted(run)
-            made = []
+            made: dict[int, SubmittedJob] = {}
             for number, new in block:
                 try:
-                    made.append(_submitted(model, new, run))
+                    made[number] = _submitted(model, new, run)
                 except JobError as error:
                     submitted.rejected.append((number, error))
-            sent = self.send(made)
+            sent, refused = self.send_each(list(made.values()))
             submitted.ids = [job.id for job in sent]
-            submitted.duplicates = _without(made, sent)
+            for number, job in made.items():
+                if job.id in refused:
+                    submitted.rejected.append((number, refused[job.id]))
+            submitted.rejected.sort(key=itemgetter(0))
+            taken = [job for job in made.values() if job.id not in refused]
+            submitted.duplicates = _without(taken, sent)
             self._database.runs.count_submitted(run, len(submitted.ids))
             yield submitted
         self._database.runs.finish(run, datetime.now(UTC))
@@ -232,19 +257,27 @@ class Client(Closeable):
             those that were new, the first of each id.
 
         Raises:
+            JobError: the database refuses one of them; the others were submitted.
             BrokerUnavailable: Redis is away; none was submitted, though some may run.
             DatabaseUnavailable: the database is away; none was submitted.
         """
+        new, refused = self.send_each(jobs)
+        if refused:
+            raise next(iter(refused.values()))
+        return new
+
+    def send_each(self, jobs: Sequence[SubmittedJob]) -> Sent:
+        """As :meth:`send`; those jobs that the database refuses stop no others."""
         unique = list({each.id: each for each in reversed(jobs)}.values())[::-1]
-        already = self._database.jobs.add(unique)
-        new = [each for each in unique if each.id not in already]
+        added, refused = self._database.jobs.add_each(unique)
+        new = [each for each in unique if storable_text(each.id) in added]
         try:
             self._publisher.publish(new)
         except BrokerUnavailable:
             # The caller gets no id, so these were not submitted: the same ids may come again.
             self._database.jobs.withdraw([each.id for each in new])
             raise
-        return new
+        return Sent(new, refused)
 
     def enqueue(
         self,
@@ -276,16 +309,18 @@ class Client(Closeable):
                 :meth:`submit_image`.
 
         Raises:
-            JobError: the job can never be done; the transaction can go on.
+            JobError: the job can never be done; the transaction can go on, save where PostgreSQL
+                refused the job: then it can only be rolled back.
             DuplicateJob: the id was submitted before; the transaction can go on.
             ConfigurationError: the transaction is not of SQLite or PostgreSQL.
             DatabaseUnavailable: the database is away.
         """
         from labelmill.client.transactions import write_job
+        from labelmill.db.connection import schema_of
 
         new = NewJob(text=text, image=image, image_name=image_name, id=id, top_k=top_k)
         job = _submitted(model, new, run, priority, eta, expires)
-        if not write_job(transaction, job):
+        if not write_job(transaction, schema_of(self._database.engine), job):
             raise DuplicateJob(job.id)
         self._transactions.enqueued(transaction, job.id)
         return job.id
@@ -323,16 +358,24 @@ class Client(Closeable):
 
         Raises:
             UnknownJob: the ledger has no job of that id.
+            JobError: the database refuses such a row; the job goes on.
             DatabaseUnavailable: the database is away; try again.
         """
         from labelmill.core.result import cancelled
+        from labelmill.db.errors import blames_rows
+        from labelmill.db.refusals import refusal
 
         job = self._database.jobs.get(job_id)
         if job is None:
             raise UnknownJob(job_id)
         row = cancelled(job, datetime.now(UTC))
-        if not self._database.results.write([row]):
-            return False
+        try:
+            if not self._database.results.write([row]):
+                return False
+        except Exception as error:
+            if not blames_rows(error):
+                raise
+            raise refusal(job, error) from None
         # With Redis away its message stays, and whoever takes it finds the row.
         with suppress(BrokerUnavailable):
             self._publisher.withdraw(row)

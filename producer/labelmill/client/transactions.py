@@ -34,19 +34,22 @@ Transaction = Connection | Session | scoped_session[Any] | DjangoConnection
 """What a caller's transaction is known by."""
 
 
-def write_job(transaction: Transaction, job: SubmittedJob) -> bool:
+def write_job(transaction: Transaction, schema: str | None, job: SubmittedJob) -> bool:
     """Write a job into the ledger within a transaction; False if its id was there.
+
+    Parameters:
+        schema: the schema of PostgreSQL in which the ledger lies; None for none of its own.
 
     Raises:
         ConfigurationError: the transaction is not of SQLite or PostgreSQL.
         DatabaseUnavailable: the database is away; with Django, its own errors are raised.
     """
     if isinstance(transaction, Connection):
-        return add_job(transaction, job)
+        return add_job(transaction, schema, job)
     if isinstance(transaction, Session | scoped_session):
-        return add_job(transaction.connection(), job)
+        return add_job(transaction.connection(), schema, job)
     with transaction.cursor() as cursor:
-        return add_job_by_cursor(cursor, transaction.vendor, job)
+        return add_job_by_cursor(cursor, transaction.vendor, schema, job)
 
 
 class TransactionalEnqueue:

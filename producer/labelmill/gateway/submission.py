@@ -64,6 +64,8 @@ async def submit_one(services: Services, ids: Ids, asked: OneJob) -> Accepted:
     )
     await services.queues.take_room(asked.model, 1)
     [accepted] = await services.write_batcher.submit([job])
+    if isinstance(accepted, JobError):
+        raise accepted
     if not accepted:
         raise _conflict(derived=ids.are_derived and asked.id is None)
     return Accepted(id=job.id, url=job_url(job.id))
@@ -97,9 +99,7 @@ async def submit_many(services: Services, ids: Ids, asked: ManyJobs) -> Accepted
     return AcceptedRun(
         run=run,
         jobs=[
-            Refused(error=Fault(code=each.code, message=each.message))
-            if isinstance(each, JobError)
-            else _taken(each.id, accepted=next(accepted))
+            _refused(each) if isinstance(each, JobError) else _taken(each.id, next(accepted))
             for each in outcomes
         ],
     )
@@ -149,7 +149,13 @@ def _check_address(id: str, below: str) -> None:
         )
 
 
-def _taken(job_id: str, *, accepted: bool) -> AcceptedJob | Refused:
+def _refused(error: JobError) -> Refused:
+    return Refused(error=Fault(code=error.code, message=error.message))
+
+
+def _taken(job_id: str, accepted: bool | JobError) -> AcceptedJob | Refused:
+    if isinstance(accepted, JobError):
+        return _refused(accepted)
     return AcceptedJob(id=job_id, url=job_url(job_id)) if accepted else Refused(error=_DUPLICATE)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from labelmill.client import Client
 from labelmill.client.client import BLOCK_SIZE
-from labelmill.core.errors import ServiceUnavailable
+from labelmill.core.errors import JobError, ServiceUnavailable
 from labelmill.core.job import SubmittedJob
 from labelmill.core.run import Run
 from labelmill.db.database import Database
 from labelmill.db.errors import blames_rows
+from labelmill.db.refusals import AllJobsRefused
 from labelmill.gateway.idempotency import is_same
 from labelmill.gateway.problems import try_again
 
@@ -24,10 +25,13 @@ _SOURCE = "http"
 
 @dataclass(eq=False, slots=True)
 class _Submission:
-    """What one request submits; its answer says of each job whether it is in the ledger now."""
+    """What one request submits; its answer says of each job whether it is in the ledger now.
+
+    Or why the database refuses it.
+    """
 
     jobs: Sequence[SubmittedJob]
-    answer: asyncio.Future[list[bool]] = field(
+    answer: asyncio.Future[list[bool | JobError]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -56,8 +60,10 @@ class WriteBatcher:
         self._pending: deque[_Submission] = deque()
         self._flight: asyncio.Task[None] | None = None
 
-    async def submit(self, jobs: Sequence[SubmittedJob]) -> list[bool]:
+    async def submit(self, jobs: Sequence[SubmittedJob]) -> list[bool | JobError]:
         """Submit jobs; says of each whether it was, and False where its id stands for another job.
+
+        Or why the database refuses it.
 
         A job that is in the ledger already, with the same content, counts as submitted: it is what
         a caller gets who asks again because the first answer was lost.
@@ -115,27 +121,36 @@ class WriteBatcher:
 
     # In the thread
 
-    def _send(self, block: Sequence[_Submission]) -> list[list[bool] | Exception]:
+    def _send(self, block: Sequence[_Submission]) -> list[list[bool | JobError] | Exception]:
         jobs = [each for submission in block for each in submission.jobs]
         try:
             self._open_runs(jobs)
-            sent = self._client.send(jobs)
+            sent, refused = self._client.send_each(jobs)
             self._count(sent)
         except Exception as error:
-            if len(block) > 1 and blames_rows(error):
-                # One of them holds what the database refuses: the others are not to suffer.
+            # What the database refuses all of, a run or a job of some, is told to each by itself.
+            if len(block) > 1 and (
+                isinstance(error, AllJobsRefused | JobError) or blames_rows(error)
+            ):
                 return [answer for each in block for answer in self._send([each])]
             return [error] * len(block)
         new = {id(each) for each in sent}  # by identity: an id may come twice in one block
-        return [self._answer(submission, new) for submission in block]
+        return [self._answer(submission, new, refused) for submission in block]
 
-    def _answer(self, submission: _Submission, new: set[int]) -> list[bool] | Exception:
-        before = [each for each in submission.jobs if id(each) not in new]
+    def _answer(
+        self, submission: _Submission, new: set[int], refused: Mapping[str, JobError]
+    ) -> list[bool | JobError] | Exception:
+        before = [
+            each for each in submission.jobs if id(each) not in new and each.id not in refused
+        ]
         try:
             same = self._same(before) if before else set()
         except Exception as error:
             return error
-        return [id(each) in new or id(each) in same for each in submission.jobs]
+        return [
+            refused[each.id] if each.id in refused else id(each) in new or id(each) in same
+            for each in submission.jobs
+        ]
 
     def _same(self, before: Sequence[SubmittedJob]) -> set[int]:
         """Those that the ledger has with the same content.

@@ -1,8 +1,10 @@
-"""Dead letters: the messages of jobs that ended their worker each time.
+"""Dead letters: the messages of jobs that ended their worker each time, or whose rows the database
+refused.
 
-Such a job has its row, ``failed / poisoned``, and a row once written never changes. So a letter is
-replayed as a new job, with a row of its own, under an id that names the old one: ``a`` becomes
-``a:replay1``, and that, should it die too, ``a:replay2``.
+Such a job has its row, ``failed / poisoned`` or ``failed / unstorable``, and a row once written
+never changes. So a letter is replayed as a new job, with a row of its own, under an id that names
+the old one: ``a`` becomes ``a:replay1``, and that, should it die too, ``a:replay2``. Where the
+database refused even the row that says so, the job has none, and is replayed as itself.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -25,6 +27,7 @@ from labelmill.broker.queues import DEAD_LISTS, QueueKeys
 from labelmill.core.errors import JobError
 from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob
+from labelmill.core.text import storable_text
 from labelmill.db.database import Database
 
 _SCRIPT = Path(__file__).with_name("replay.lua")
@@ -40,6 +43,8 @@ class DeadLetter:
     queue: str
     raw: bytes
     content: message.Message
+    reason: str | None = None
+    """The database's words, where the job has no row since it refused each: replayed as itself."""
 
     @property
     def id(self) -> str:
@@ -49,7 +54,7 @@ class DeadLetter:
     @property
     def replay_id(self) -> str:
         """The id of the job as which it is replayed."""
-        return replay_id(self.id)
+        return replay_id(self.id) if self.reason is None else self.id
 
 
 class DeadLetters:
@@ -103,8 +108,8 @@ class DeadLetters:
             last = max(first - _PAGE + 1, 1)
             with broker_errors():
                 page = cast("list[bytes]", self._broker.lrange(dead, -first, -last))
-            for raw in page:
-                yield DeadLetter(queue, raw, message.decode(raw))
+            letters = [DeadLetter(queue, raw, message.decode(raw)) for raw in page]
+            yield from self._with_reasons(queue, letters)
 
     def replay(self, letter: DeadLetter) -> bool:
         """Put a letter's job back into its queue, as a new job at its first attempt.
@@ -128,7 +133,8 @@ class DeadLetters:
             priority=_priority(letter.raw),
         )
         # In the ledger first: once the letter is gone, the new job must get its row.
-        if self._database.jobs.add([again]):
+        there = self._database.jobs.add([again])
+        if there and letter.reason is None:
             return False
         keys = QueueKeys(letter.queue)
         with broker_errors():
@@ -137,18 +143,52 @@ class DeadLetters:
                 args=[letter.raw, message.encode(again)],
             )
         if not moved:
-            self._database.jobs.remove([again.id])
+            if not there:
+                self._database.jobs.remove([again.id])
             return False
-        if job.run is not None:
+        self._forget_reason(letter)
+        if job.run is not None and not there:
             self._database.runs.count_submitted(job.run, 1)
         return True
 
     def drop(self, letter: DeadLetter) -> bool:
-        """Take a letter off the list for good; False if it was gone. Its row stays."""
+        """Take a letter off the list for good; False if it was gone. Its row stays.
+
+        A job that has none leaves the ledger as well: it would be sent again.
+
+        Raises:
+            DatabaseUnavailable: the database is away; the letter is where it was.
+        """
+        if letter.reason is not None and self._database.results.get(letter.id) is None:
+            self._withdraw(letter)
         with broker_errors():
-            return bool(
+            dropped = bool(
                 self._broker.lrem(QueueKeys(letter.queue).dead, -1, cast("str", letter.raw))
             )
+        self._forget_reason(letter)
+        return dropped
+
+    def _with_reasons(self, queue: str, letters: list[DeadLetter]) -> Iterator[DeadLetter]:
+        if not letters:
+            return
+        with broker_errors():
+            reasons = self._broker.hmget(
+                QueueKeys(queue).dead_reasons, [storable_text(letter.id) for letter in letters]
+            )
+        for letter, reason in zip(letters, cast("list[bytes | None]", reasons), strict=True):
+            yield letter if reason is None else replace(letter, reason=reason.decode())
+
+    def _forget_reason(self, letter: DeadLetter) -> None:
+        if letter.reason is not None:
+            with broker_errors():
+                self._broker.hdel(QueueKeys(letter.queue).dead_reasons, storable_text(letter.id))
+
+    def _withdraw(self, letter: DeadLetter) -> None:
+        run = letter.content.job.run if letter.content.job is not None else None
+        if self._database.jobs.get(letter.id) is not None:
+            self._database.jobs.remove([letter.id])
+            if run is not None:
+                self._database.runs.count_submitted(run, -1)
 
 
 def replay_id(job_id: str) -> str:

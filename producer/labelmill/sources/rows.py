@@ -21,6 +21,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     INVALID_ID = "invalid_id"
     DUPLICATE_ID = "duplicate_id"
+    UNSTORABLE = "unstorable"
 
 
 class Row(NamedTuple):

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from labelmill.worker import queues
 from labelmill.worker.celery import app
-from labelmill.worker.queues import ForeignQueue
+from labelmill.worker.queues import ForeignQueue, GuardedQueues
 
 
 class Channel:
@@ -22,7 +21,7 @@ class Channel:
 
 @pytest.fixture
 def channel() -> Any:
-    return queues._guarded(type("Transport", (), {"Channel": Channel})).Channel()
+    return type("Guarded", (GuardedQueues, Channel), {})()
 
 
 METHODS = ("basic_consume", "basic_get", "queue_purge", "queue_delete")

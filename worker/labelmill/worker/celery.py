@@ -18,7 +18,6 @@ from labelmill.worker import control  # noqa: F401 - registers its commands
 from labelmill.worker.consumer import GroupConsumer
 from labelmill.worker.environment import celerys_context, forget_others, refuse
 from labelmill.worker.maintenance import RECONCILE, reconcile
-from labelmill.worker.queues import GuardedAMQP
 from labelmill.worker.settings import WorkerSettings
 from labelmill.worker.transport import TRANSPORT
 
@@ -39,7 +38,6 @@ def make_app(settings: WorkerSettings) -> Celery:
         "labelmill",
         broker=plain_url(settings.broker_url),
         backend=_NO_RESULTS,
-        amqp=GuardedAMQP,
         loader=_APP_LOADER,
         fixups=[],  # those of Django, which is another app's
     )

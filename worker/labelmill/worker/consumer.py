@@ -11,7 +11,7 @@ from celery.signals import celeryd_init, worker_shutting_down
 from celery.utils.log import get_logger
 from celery.worker import state as celery_state
 
-from labelmill.broker.connection import broker_errors, open_broker, require_broker
+from labelmill.broker.connection import broker_errors, open_broker
 from labelmill.core import exit_codes
 from labelmill.core.catalog import MAINTENANCE_QUEUE, OLD_MAINTENANCE_QUEUE, Catalog
 from labelmill.core.errors import ConfigurationError, LabelmillError
@@ -82,8 +82,6 @@ class GroupConsumer(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
     def _load(self, worker: Any) -> None:
         settings = WorkerSettings()
         catalog = _served(worker.app, settings)
-        # Before the models, which take a while to load.
-        require_broker(settings.broker_url, lambda why: logger.warning("%s; waiting", why))
         if self._presence is None:
             self._presence = Presence.claim([worker.hostname], settings)
         self._presence.loads(catalog)

@@ -8,15 +8,19 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Self
 
 import redis
+from celery.utils.log import get_logger
 
-from labelmill.broker.connection import broker_errors, open_broker
+from labelmill.broker.connection import open_broker, when_served
 from labelmill.broker.heartbeat import Heartbeat, HeartbeatWriter, pid_space
 from labelmill.core.closing import Closeable
 from labelmill.core.errors import ConfigurationError
 from labelmill.worker.settings import WorkerSettings
+
+logger = get_logger(__name__)
 
 _BEAT_SECONDS = 1.0
 # Of a worker that lives elsewhere a beat comes each second, or somewhat later while it loads.
@@ -49,6 +53,8 @@ class Presence(Closeable):
     def claim(cls, names: Iterable[str], settings: WorkerSettings) -> Self:
         """Take the first of these names that no living worker has.
 
+        A Redis that loads, or is a replica for now, is waited for.
+
         A predecessor that was killed leaves its heartbeat behind: where its process is known to be
         gone nothing is waited for, and elsewhere its heartbeat is watched for some seconds.
 
@@ -60,9 +66,8 @@ class Presence(Closeable):
         taken = []
         for name in names:
             heartbeat = HeartbeatWriter(broker, name, settings.lease_seconds)
-            with broker_errors():
-                if _claimed(heartbeat):
-                    return cls(name, broker, heartbeat, settings.lease_seconds)
+            if when_served(partial(_claimed, heartbeat), _tell):
+                return cls(name, broker, heartbeat, settings.lease_seconds)
             taken.append(name)
         raise NameTaken(
             f"a worker called {taken[-1]} lives already; give this one another name: --name "
@@ -93,6 +98,10 @@ class Presence(Closeable):
     def _beat(self) -> None:
         with suppress(redis.RedisError, OSError):
             self.heartbeat.write(self.heartbeat.loading())
+
+
+def _tell(why: str) -> None:
+    logger.warning("%s; waiting", why)
 
 
 def _claimed(heartbeat: HeartbeatWriter) -> bool:

@@ -1,4 +1,4 @@
-"""The queues of Celery's side: the connection that touches no other.
+"""The queues of Celery's side, and no other.
 
 Celery's own consumer, ``celery purge`` and ``celery amqp`` would pop or delete what lies in a
 model's queue, whatever made them look there: a control command, an option, a typing error.
@@ -6,12 +6,9 @@ model's queue, whatever made them look there: a control command, an option, a ty
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from celery.app.amqp import AMQP
 from click import ClickException
-from kombu.connection import Connection
 
 from labelmill.core import exit_codes
 from labelmill.core.catalog import MAINTENANCE_QUEUE
@@ -31,36 +28,24 @@ class ForeignQueue(ConfigurationError, ClickException):
         )
 
 
-class GuardedConnection(Connection):
-    """A connection of kombu's whose channels consume, purge and delete only Celery's own queues."""
+class GuardedQueues:
+    """Put before a channel of kombu's: it consumes, purges and deletes only Celery's own queues."""
 
-    def get_transport_cls(self) -> Any:
-        """The transport of the URL, guarded."""
-        return _guarded(super().get_transport_cls())  # type: ignore[no-untyped-call]
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """As the channel's."""
+        return super().basic_consume(_checked(queue), *args, **kwargs)  # type: ignore[misc]
 
+    def basic_get(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """As the channel's."""
+        return super().basic_get(_checked(queue), *args, **kwargs)  # type: ignore[misc]
 
-class GuardedAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
-    """What the app opens connections with."""
+    def queue_purge(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """As the channel's."""
+        return super().queue_purge(_checked(queue), *args, **kwargs)  # type: ignore[misc]
 
-    Connection = GuardedConnection
-
-
-@cache
-def _guarded(transport: Any) -> Any:
-    class Channel(transport.Channel):  # type: ignore[misc]
-        def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-            return super().basic_consume(_checked(queue), *args, **kwargs)
-
-        def basic_get(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-            return super().basic_get(_checked(queue), *args, **kwargs)
-
-        def queue_purge(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-            return super().queue_purge(_checked(queue), *args, **kwargs)
-
-        def queue_delete(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-            return super().queue_delete(_checked(queue), *args, **kwargs)
-
-    return type(transport.__name__, (transport,), {"Channel": Channel})
+    def queue_delete(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """As the channel's."""
+        return super().queue_delete(_checked(queue), *args, **kwargs)  # type: ignore[misc]
 
 
 def _checked(queue: str) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from labelmill.core.errors import ErrorCode, JobError
+from labelmill.core.ids import new_id
 from labelmill.core.result import Result
 from labelmill.core.scatter import scatter
 from labelmill.core.states import Status
-from labelmill.db.errors import blames_rows
+from labelmill.core.text import storable_text
+from labelmill.db.errors import RowsNotKept, blames_rows, words_of
 from labelmill.engines.bisect import run_bisecting
 from labelmill.engines.dedupe import run_distinct
 from labelmill.engines.faults import fault_of
@@ -147,31 +149,114 @@ def row(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of rows that were to be written.
+
+    Attributes:
+        rows: those that are in the database now, as they were written.
+        new: how many of them were new.
+        refused: by id, the words of the database for rows that it does not take for what they hold.
+            Instead of such a row there is one that says so, or none where that is refused as well.
+    """
+
+    rows: list[Result]
+    new: int
+    refused: dict[str, str]
+
+    @property
+    def rowless(self) -> dict[str, str]:
+        """Of those that are refused, the ones that have no row at all."""
+        there = {row.id for row in self.rows}
+        return {id: words for id, words in self.refused.items() if id not in there}
+
+
+class AllRefused(Exception):
+    """The database refuses all rows alike, in these words: that is its state, no job's fault."""
+
+
 def write(
-    insert: Callable[[Sequence[Result]], int], rows: Sequence[Result]
-) -> tuple[list[Result], int]:
-    """Write rows; returns them as they were written, and how many of them were new.
+    insert: Callable[[Sequence[Result]], int],
+    rows: Sequence[Result],
+    *,
+    takes: Callable[[Result], bool] = lambda _: True,
+    cleaned: Callable[[str, str], str] = lambda _id, words: words,
+) -> Written:
+    """Write rows.
 
     Where the database refuses a group for what a row of it holds, its halves are written, down to
-    the row at fault: that one is replaced by one that says so.
+    the rows at fault.
+
+    A trigger or a constraint can just as well refuse every row there is, with the same SQLSTATE.
+    So a row is blamed only where the database has taken another one after it refused the group: a
+    row of the same group, one that nobody else could object to, or the one that says that this one
+    was refused.
 
     Parameters:
         insert: writes rows in one transaction, and says how many were new.
+        takes: whether the database takes a row now, without keeping it.
+        cleaned: takes what is private of a job's out of the database's words.
+
+    Raises:
+        AllRefused: nothing was written.
     """
+    parts = _Parts([], 0, [])
+    _write_halves(insert, rows, parts)
+    if parts.refused and not parts.new:
+        row, error = parts.refused[0]
+        words = cleaned(row.id, words_of(error))
+        if not (takes(plain(row)) or takes(_refused(row, words))):
+            raise AllRefused(words)
+    refused: dict[str, str] = {}
+    for row, _ in parts.refused:
+        # Once more, after that: the database may have been mended since it refused this one.
+        again = _write_one(insert, row, parts)
+        if again is not None:
+            refused[row.id] = words = cleaned(row.id, words_of(again))
+            _write_one(insert, _refused(row, words), parts)
+    return Written(parts.written, parts.new, refused)
+
+
+@dataclass(slots=True)
+class _Parts:
+    written: list[Result]
+    new: int
+    refused: list[tuple[Result, Exception]]
+
+
+def _write_halves(
+    insert: Callable[[Sequence[Result]], int], rows: Sequence[Result], parts: _Parts
+) -> None:
     try:
-        return list(rows), insert(rows)
+        parts.new += insert(rows)
+        parts.written += rows
+    except RowsNotKept as error:
+        parts.new += len(error.inserted)
+        parts.written += [row for row in rows if storable_text(row.id) not in error.ids]
+        parts.refused += [(row, error) for row in rows if storable_text(row.id) in error.ids]
     except Exception as error:
         if not blames_rows(error):
             raise
-        # The text of the error may quote the row.
-        logger.warning("the database refuses %d rows: %s", len(rows), type(error).__name__)
-    if len(rows) == 1:
-        refused = [_refused(rows[0])]
-        return refused, insert(refused)
-    half = len(rows) // 2
-    first, new_first = write(insert, rows[:half])
-    second, new_second = write(insert, rows[half:])
-    return first + second, new_first + new_second
+        if len(rows) == 1:
+            parts.refused.append((rows[0], error))
+            return
+        half = len(rows) // 2
+        _write_halves(insert, rows[:half], parts)
+        _write_halves(insert, rows[half:], parts)
+
+
+def _write_one(
+    insert: Callable[[Sequence[Result]], int], row: Result, parts: _Parts
+) -> Exception | None:
+    """Returns why the database refuses it."""
+    try:
+        parts.new += insert([row])
+    except Exception as error:
+        if not blames_rows(error):
+            raise
+        return error
+    parts.written.append(row)
+    return None
 
 
 def _identity(job: InFlightJob) -> Hashable:
@@ -179,7 +264,18 @@ def _identity(job: InFlightJob) -> Hashable:
     return job.parsed.text if job.parsed.text is not None else id(job.input)
 
 
-def _refused(row: Result) -> Result:
+def _refused(row: Result, words: str) -> Result:
+    return replace(
+        _without_labels(row), error_message=f"the database refused this job's row: {words}"
+    )
+
+
+def plain(row: Result) -> Result:
+    """A row of the same worker and model with nothing of the job's in it."""
+    return replace(_without_labels(row), id=f"probe-{new_id()}", run_id=None, error_message="")
+
+
+def _without_labels(row: Result) -> Result:
     return replace(
         row,
         status=Status.FAILED,
@@ -187,6 +283,4 @@ def _refused(row: Result) -> Result:
         score=None,
         scores=None,
         error_code=ErrorCode.UNSTORABLE,
-        error_message="the database refused what the model gave for this job alone; the worker's "
-        "log says why",
     )

@@ -14,13 +14,14 @@ from kombu.transport import redis as kombu_redis
 
 from labelmill.broker.connection import connection_pool
 from labelmill.core.settings import BrokerSettings
+from labelmill.worker.queues import GuardedQueues
 
 TRANSPORT = "labelmill"
 """The name under which kombu knows it (``broker_transport``)."""
 
 
-class Channel(kombu_redis.Channel):
-    """kombu's, on connections of ours."""
+class Channel(GuardedQueues, kombu_redis.Channel):
+    """kombu's, on connections of ours, and for Celery's own queues alone."""
 
     def _get_pool(self, asynchronous: bool = False) -> Any:
         pool: Any = connection_pool(BrokerSettings().broker_url)

@@ -14,16 +14,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import redis
 
 from labelmill.broker.announcements import STREAM, JobFinished, encode
 from labelmill.broker.queues import DEAD_LISTS, QueueKeys
+from labelmill.core.text import storable_text
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Leases:
 
     def __init__(self, broker: redis.Redis, duration: float, entries_kept: int = 0) -> None:
         self.duration = duration
+        self._broker = broker
         self._entries_kept = entries_kept
         self._unannounced = 0
         self._milliseconds = int(duration * 1000)
@@ -186,6 +188,19 @@ class Leases:
     ) -> set[bytes]:
         """Like :meth:`ack`, and keep the messages on the list of dead letters."""
         return self._acknowledge(queue, leases, announced, QueueKeys(queue).dead, DEAD_LISTS)
+
+    def explain(self, queue: str, reasons: Mapping[str, str]) -> None:
+        """Keep, by the ids of jobs, why they are about to be buried.
+
+        Where Redis is full there is no reason, but the letters.
+        """
+        by_id: dict[Any, Any] = {storable_text(id): reason for id, reason in reasons.items()}
+        try:
+            self._broker.hset(QueueKeys(queue).dead_reasons, mapping=by_id)
+        except redis.exceptions.OutOfMemoryError:
+            logger.warning(
+                "Redis is full: the reasons of %d dead letters are not kept", len(reasons)
+            )
 
     def release(self, queue: str, leases: Sequence[Lease]) -> int:
         """Give back jobs of one queue that were not started; returns how many were still ours."""

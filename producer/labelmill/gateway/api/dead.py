@@ -26,26 +26,29 @@ async def get_dead(
     _caller: Reader,
     model: Annotated[str | None, Query(max_length=255)] = None,
 ) -> DeadLettersOut:
-    """The newest 500 jobs that ended their worker each time; never what is in them."""
+    """The newest 500 jobs that ended their worker each time, or whose rows the database refused.
 
-    def load() -> list[tuple[str, str]]:
+    Never what is in them.
+    """
+
+    def load() -> list[tuple[str, str, str | None]]:
         queues = services.dead.queues() if model is None else [model]
         letters = itertools.chain.from_iterable(map(services.dead.of, queues))
-        return [(each.id, each.queue) for each in itertools.islice(letters, _SHOWN)]
+        return [(each.id, each.queue, each.reason) for each in itertools.islice(letters, _SHOWN)]
 
     letters = await services.executors.redis.run(load)
     rows = await services.executors.database.run(
-        services.database.results.get_many, [job_id for job_id, _ in letters]
+        services.database.results.get_many, [job_id for job_id, _, _ in letters]
     )
     described = []
-    for job_id, queue in letters:
+    for job_id, queue, reason in letters:
         row = rows.get(job_id)
         described.append(
             DeadLetterOut(
                 id=job_id,
                 model=queue,
                 died_at=row and row.finished_at,
-                reason=row and row.error_message,
+                reason=reason or (row and row.error_message),
                 attempts=row and row.attempt,
             )
         )
