@@ -145,13 +145,28 @@ def test_a_signal_ends_a_worker_that_loads_and_leaves_nothing(
         assert heartbeats(broker) == []
 
 
+def test_sigterm_ends_a_worker_that_waits_for_a_silent_database(workers: Workers) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        workers.configure(database_url=f"postgresql://a:b@127.0.0.1:{port}/x")
+        worker = workers.start(wait=False)
+        connection, _ = silent.accept()
+        with connection:
+            worker.process.terminate()
+            assert worker.process.wait(10) == 0
+
+
 @pytest.mark.usefixtures("loaded")
-def test_sigterm_ends_up_while_it_starts_and_its_children(workers: Workers) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_what_ends_up_while_it_starts_ends_its_children(
+    workers: Workers, number: signal.Signals
+) -> None:
     up = start_up(workers)
     wait_for(lambda: any("worker" in each.cmdline() for each in children(up)))
     family = [psutil.Process(up.pid), *children(up)]
-    up.process.terminate()
-    assert up.process.wait(60) == exit_codes.INTERRUPTED
+    os.kill(up.pid, number)
+    code = {signal.SIGTERM: exit_codes.INTERRUPTED, signal.SIGKILL: -signal.SIGKILL}[number]
+    assert up.process.wait(60) == code
     assert psutil.wait_procs(family, timeout=60)[1] == []
 
 

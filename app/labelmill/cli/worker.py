@@ -104,8 +104,12 @@ def _work(name: str | None, log_level: str) -> int:
     from labelmill.worker.presence import Presence
     from labelmill.worker.settings import WorkerSettings
 
-    names = _default_names() if name is None else [host_format(default_nodename(name))]
-    with closing(Presence.claim(names, WorkerSettings())) as presence:
+    settings = WorkerSettings()
+    if name is None:
+        claimed = Presence.claim(_default_names(), settings, patience=0)
+    else:
+        claimed = Presence.claim([host_format(default_nodename(name))], settings)
+    with closing(claimed) as presence:
         early_end.presence = presence
         # Several workers may write to one stream.
         app.conf.worker_log_format = f"[%(asctime)s: %(levelname)s/{presence.name}] %(message)s"

@@ -111,3 +111,16 @@ def test_a_presence_that_was_handed_over_leaves_the_heartbeat_alone(
     claimed.hand_over()
     claimed.close()
     assert heartbeat_of(broker, NAME) is not None
+
+
+def test_a_predecessor_that_is_stopping_is_waited_for(
+    broker: Redis, settings: WorkerSettings
+) -> None:
+    leave_heartbeat(broker, pid_space="another machine", state="stopping")
+    with renewing(broker):
+        with pytest.raises(NameTaken):
+            Presence.claim([NAME], settings, patience=0)
+        ending = threading.Timer(1.0, broker.delete, [heartbeat_key(NAME)])
+        ending.start()
+        with closing(Presence.claim([NAME], settings)):
+            assert not ending.is_alive()

@@ -26,6 +26,7 @@ _BEAT_SECONDS = 1.0
 # Of a worker that lives elsewhere a beat comes each second, or somewhat later while it loads.
 _WATCH_SECONDS = 4.0
 _LOOK_SECONDS = 0.1
+_STOPPING_SECONDS = 60.0
 
 
 class NameTaken(ConfigurationError):
@@ -50,13 +51,22 @@ class Presence(Closeable):
         self._thread.start()
 
     @classmethod
-    def claim(cls, names: Iterable[str], settings: WorkerSettings) -> Self:
+    def claim(
+        cls,
+        names: Iterable[str],
+        settings: WorkerSettings,
+        *,
+        patience: float = _STOPPING_SECONDS,
+    ) -> Self:
         """Take the first of these names that no living worker has.
 
         A Redis that loads, or is a replica for now, is waited for.
 
         A predecessor that was killed leaves its heartbeat behind: where its process is known to be
         gone nothing is waited for, and elsewhere its heartbeat is watched for some seconds.
+
+        Parameters:
+            patience: seconds for which a worker is waited for that is stopping.
 
         Raises:
             NameTaken: each is taken.
@@ -66,7 +76,7 @@ class Presence(Closeable):
         taken = []
         for name in names:
             heartbeat = HeartbeatWriter(broker, name, settings.lease_seconds)
-            if when_served(partial(_claimed, heartbeat), _tell):
+            if when_served(partial(_claimed, heartbeat, patience), _tell):
                 return cls(name, broker, heartbeat, settings.lease_seconds)
             taken.append(name)
         raise NameTaken(
@@ -104,12 +114,14 @@ def _tell(why: str) -> None:
     logger.warning("%s; waiting", why)
 
 
-def _claimed(heartbeat: HeartbeatWriter) -> bool:
+def _claimed(heartbeat: HeartbeatWriter, patience: float) -> bool:
+    deadline = time.monotonic() + patience
     while True:
-        found = heartbeat.found()
-        if found is not None and _lives(heartbeat, json.loads(found)):
-            return False
-        if heartbeat.claim(found):
+        raw = heartbeat.found()
+        if raw is not None and _lives(heartbeat, found := json.loads(raw)):
+            if found.get("state") != "stopping" or time.monotonic() > deadline:
+                return False
+        elif heartbeat.claim(raw):
             return True
 
 
