@@ -39,7 +39,7 @@ test-changed: $(READY)  ## Run the tests that a change touches; BASE=main, by de
 faults: $(READY)  ## Run the fault tests alone, in their long form: kills, restarts, poison, bad input
 	$(PYTEST) -m "" tests/faults
 
-soak: $(READY)  ## Kill workers at random under load, and count what is lost; MINUTES=10
+soak: $(READY)  ## Have all fail at random under load, and count what is lost; MINUTES=10
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
 compatibility: $(READY)  ## This version beside the last one, in one Redis and one database; BASE=v0.2.0

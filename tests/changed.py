@@ -36,6 +36,7 @@ _ENGINES = ["labelmill.engines.text", "labelmill.engines.image"]
 #: Modules of tests, by the beginnings of their names, and the modules that they start as processes.
 STARTS: dict[str, list[str]] = {
     "tests.support.worker": ["labelmill.cli.worker"],
+    "tests.support.redis_servers": [],  # Redis
     "tests.support.together": ["labelmill.cli.main"],
     "tests.support.web": [],  # openssl
     "tests.support.pgbouncer": [],
@@ -54,10 +55,20 @@ STARTS: dict[str, list[str]] = {
     "tests.integration.test_before_rooms": ["labelmill.cli", "labelmill.worker"],
     "tests.integration.webhook.test_webhook": ["labelmill.cli.webhook"],
     "tests.integration.worker.test_fetched_jobs": _ENGINES,
+    "tests.integration.db.test_neighbours": ["labelmill.cli"],
+    "tests.integration.db.test_refused_jobs": ["labelmill.cli"],
+    "tests.integration.worker.test_presence": ["labelmill.worker"],
     "tests.integration.worker.test_worker": ["labelmill.worker"],
     "tests.faults.test_bad_input": _ENGINES,
     "tests.faults.test_database_away": ["labelmill.cli.health"],
+    "tests.faults.test_ends": ["labelmill.cli", "labelmill.worker"],
+    "tests.faults.test_environment": ["labelmill.cli", "labelmill.worker"],
     "tests.faults.test_gateway": ["labelmill.cli.serve"],
+    "tests.faults.test_limits": ["labelmill.cli", "labelmill.engines.text"],
+    "tests.faults.test_other_queues": ["labelmill.cli.status"],
+    "tests.faults.test_redis_data": ["labelmill.local"],
+    "tests.faults.test_refused_rows": ["labelmill.cli"],
+    "tests.faults.test_remote_control": ["labelmill.worker"],
     "tests.faults.test_submit_kills": ["labelmill.cli.submit"],
     "tests.acceptance.how_to": ["labelmill"],
     "tests.acceptance.installation": ["labelmill"],
@@ -100,7 +111,7 @@ READS: dict[str, list[str]] = {
     "tests/typing/": [],  # `make check`
     "tests/versions.py": [],  # it, and what follows, are run by hand
     "tests/compatibility.py": [],
-    "tests/soak.py": [],
+    "tests/soak/": [],
     "tests/screenshots.py": [],
     "tests/typecheck.py": [],
 }

@@ -12,7 +12,7 @@ from labelmill.broker.queues import QueueKeys
 from labelmill.client import Client
 from labelmill.core.result import Result
 from labelmill.db.database import Database
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 _FROZEN_SQLITE = """
 CREATE TRIGGER written_once_{event} BEFORE {event} ON results
@@ -62,12 +62,14 @@ def depth(broker: redis.Redis, queue: str = "scripted") -> dict[str, int]:
     return dict(QueueInspector(broker).depths([queue])[queue])
 
 
-def wait_until_nothing_is_left(broker: redis.Redis, queue: str = "scripted") -> None:
+def wait_until_nothing_is_left(
+    broker: redis.Redis, queue: str = "scripted", timeout: float = PATIENCE_S
+) -> None:
     """Wait until Redis knows of no job of the queue, and of nothing that kombu would have taken."""
     keys = QueueKeys(queue)
     books = [keys.messages, keys.attempts, keys.deadlines, keys.delayed]
     mine = [*keys.lists, *books, keys.excused]
-    wait_for(lambda: broker.exists(*mine) == 0)
+    wait_for(lambda: broker.exists(*mine) == 0, timeout)
     # A worker that was killed leaves a note of its last group: that it had begun with it.
     assert all(b"+" in note.split()[0] for note in broker.hvals(keys.unstarted))
     assert not broker.exists("unacked")

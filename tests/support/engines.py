@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import resource
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from labelmill.core.result import LabelScore
 from labelmill.engines import Engine
 
 _LOOK_AGAIN_S = 0.005
+_SPARE_BYTES = 1024 * 1024  # less than the stack of a thread
 
 
 class ScriptedEngine(Engine[str, str]):
@@ -35,6 +37,8 @@ class ScriptedEngine(Engine[str, str]):
         ends the process on the device: with SIGKILL, as a failed assertion, by a wild pointer.
     ``hang`` / ``hang-once <path>``
         keeps the device for ever; the latter only as long as ``<path>`` does not exist.
+    ``fill <bytes>``
+        takes so much memory while it is on the device.
     ``nan``
         is given a score that is no number.
     ``kill-once <path>``
@@ -81,6 +85,8 @@ class ScriptedEngine(Engine[str, str]):
             Path(f"{argument}.started").touch()
             while not Path(argument).exists():
                 time.sleep(_LOOK_AGAIN_S)
+        elif instruction == "fill":
+            bytearray(int(argument))
         elif instruction == "pause":
             time.sleep(_LOOK_AGAIN_S)
         elif instruction == "count":
@@ -115,6 +121,15 @@ def _fail(text: str, step: str) -> None:
         if not Path(path).exists():
             Path(path).touch()
             raise RuntimeError(message)
+
+
+class StarvedEngine(ScriptedEngine):
+    """Leaves its process too little memory for another thread, once it is loaded."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + _SPARE_BYTES,) * 2)
 
 
 class LostDeviceEngine(ScriptedEngine):

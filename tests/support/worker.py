@@ -58,13 +58,18 @@ class WorkerProcess:
 
 @dataclass
 class Workers:
-    """Starts workers on one Redis and one database, and ends them all at the end."""
+    """Starts workers on one Redis and one database, and ends them all at the end.
+
+    Attributes:
+        place: the second half of their names.
+    """
 
     broker_url: str
     database_url: str
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     started: list[WorkerProcess] = field(default_factory=list)
+    place: str = "test"
     producers_url: str | None = None
 
     def configure(self, models_toml: str = SCRIPTED_MODELS, **settings: str) -> None:
@@ -98,7 +103,7 @@ class Workers:
 
     def start(self, *command: str, wait: bool = True) -> WorkerProcess:
         """Start a worker; by default ``labelmill worker``, and wait until it is ready."""
-        name = f"w{len(self.started) + 1}@test"
+        name = f"w{len(self.started) + 1}@{self.place}"
         words = command or (sys.executable, "-m", "labelmill", "worker", "--name", name)
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:

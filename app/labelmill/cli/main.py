@@ -178,9 +178,19 @@ def main() -> None:
     try:
         app(prog_name="labelmill")
     except LabelmillError as error:
-        Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
+        _print_error(str(error))
         sys.exit(exit_codes.of(error))
+    except MemoryError:
+        _print_error("there is too little memory for this command")
+        sys.exit(exit_codes.FAILURE)
     except KeyboardInterrupt:
         sys.exit(exit_codes.INTERRUPTED)
+
+
+def _print_error(message: str) -> None:
+    try:
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True
+        )
+    except MemoryError:  # colours take some, too
+        sys.stderr.write(f"error: {message}\n")

@@ -63,8 +63,14 @@ def up(
     served = Catalog.load(models_file)
     served = served.select(models.split(",")) if models else served
     folder = ENV_FILE.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder.resolve()} cannot be written ({error.strerror}); run labelmill up in a folder"
+            " of this account's"
+        ) from error
     try:
         # Held until this process ends, however it ends.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

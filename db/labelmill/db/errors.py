@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from labelmill.core.errors import DatabaseUnavailable, LabelmillError, SchemaOutOfDate
 from labelmill.core.text import storable_text
 from labelmill.db.connection import shown
+from labelmill.db.files import advice
 
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"
@@ -174,6 +175,7 @@ def _translation(error: DBAPIError, engine: Engine) -> LabelmillError | None:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return DatabaseUnavailable(
             f"the database {shown(engine.url)} does not answer: {_first_line(error.orig)}"
+            f"{advice(error.orig)}"
         )
     # A file that is no database, or a broken one.
     if type(error) is DatabaseError:

@@ -108,6 +108,17 @@ def test_a_take_whose_reply_was_lost_brings_the_same_group(
     assert messages(leases.take("q", 9, claim=True)) == [b"c"]
 
 
+def test_nothing_is_kept_of_a_worker_that_died_with_all_its_jobs_done(
+    broker: redis.Redis, leases: Leases
+) -> None:
+    push(broker, "a")
+    dead = Leases(broker, duration=30)
+    dead.ack("q", dead.take("q", 9, claim=True).leases)
+    assert broker.hlen(KEYS.unstarted) == 1
+    assert leases.take("q", 9, claim=True).leases == []
+    assert not broker.exists(KEYS.unstarted)
+
+
 def test_a_start_whose_reply_was_lost_brings_the_same_group(
     broker: redis.Redis, leases: Leases
 ) -> None:

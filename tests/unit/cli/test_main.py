@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from labelmill.cli.main import COMMANDS, app, command
+from labelmill.cli.main import COMMANDS, app, command, main
+from labelmill.core.errors import ModelLoadError
 
 HEAVY = ("torch", "transformers", "matplotlib", "fastapi", "pyarrow", "PIL", "jinja2")
 
@@ -61,3 +62,23 @@ def test_a_command_imports_no_package_that_it_does_not_need(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("error", [ModelLoadError("too little memory"), MemoryError()])
+def test_an_error_is_one_line_without_memory_for_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    def starve(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(sys.modules[main.__module__], "app", fail)
+    monkeypatch.setattr("rich.console.Console.print", starve)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "too little memory" in line

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 
-from labelmill.engines.faults import Fault, fault_of
+from labelmill.engines.faults import Fault, fault_of, is_short_of_memory
 from labelmill.engines.memory import within_memory
 
 
@@ -90,3 +92,29 @@ def test_other_errors_are_no_matter_of_memory() -> None:
     with pytest.raises(AcceleratorError):
         within_memory(action)
     assert within_memory(lambda: "answer") == "answer"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *OUT_OF_MEMORY,
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=str,
+)
+def test_a_process_is_short_of_memory(error: Exception) -> None:
+    assert is_short_of_memory(error)
+    wrapped = ValueError("cannot be loaded")
+    wrapped.__cause__ = error
+    assert is_short_of_memory(wrapped)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [*CRASHED, ImportError("no module x"), OSError(errno.ENOSPC, "full")],
+    ids=str,
+)
+def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
+    assert not is_short_of_memory(error)

@@ -109,7 +109,11 @@ class BudgetFile:
                 json.dump(content, file, indent=2, sort_keys=True)
             Path(file.name).replace(self._path)
         except OSError as error:
-            logger.info("the pass budget is not remembered: %s", error)
+            logger.info(
+                "the pass budget is not remembered, and measured again at each start: %s "
+                "(LABELMILL_CACHE_DIR names a folder for it)",
+                error,
+            )
 
     def _content(self) -> dict[str, object]:
         try:

@@ -8,6 +8,7 @@ tables of CUDA, cuBLAS, cuDNN and NCCL.
 
 from __future__ import annotations
 
+import errno
 import re
 from enum import Enum
 
@@ -29,6 +30,10 @@ class Fault(Enum):
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|DefaultCPUAllocator|_STATUS_ALLOC_FAILED|_ALLOCATION_FAILED|CUFFT_ALLOC_FAILED",
     re.IGNORECASE,
+)
+# Of the dynamic linker, and of Python's threads.
+_NO_ROOM = re.compile(
+    r"failed to map segment|cannot allocate memory|can't start new thread", re.IGNORECASE
 )
 # The device goes on after these: they say that a call was wrong.
 _HARMLESS = re.compile(
@@ -61,6 +66,24 @@ def fault_of(error: BaseException) -> Fault:
             return fault
         seen = seen.__cause__
     return Fault.JOB
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether the process, or its device, got less memory than it asked for.
+
+    Beyond :attr:`Fault.OUT_OF_MEMORY` it knows what a limit of the process brings about while
+    libraries are loaded and threads are started; of no job is any of that to be said.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if (
+            _fault(seen) is Fault.OUT_OF_MEMORY
+            or getattr(seen, "errno", None) == errno.ENOMEM
+            or (isinstance(seen, ImportError | RuntimeError) and _NO_ROOM.search(str(seen)))
+        ):
+            return True
+        seen = seen.__cause__
+    return False
 
 
 def _fault(error: BaseException) -> Fault:

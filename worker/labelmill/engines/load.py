@@ -6,11 +6,11 @@ import importlib
 from typing import Any
 
 from labelmill.core.catalog import ModelSpec
-from labelmill.core.errors import ConfigurationError, DeviceLost
+from labelmill.core.errors import ConfigurationError, DeviceLost, ModelLoadError
 from labelmill.core.settings import EngineSettings
 from labelmill.core.tasks import Task
 from labelmill.engines.base import Engine
-from labelmill.engines.faults import fault_of
+from labelmill.engines.faults import fault_of, is_short_of_memory
 
 #: An engine whose types of inputs and outputs are its own affair.
 AnyEngine = Engine[Any, Any]
@@ -21,12 +21,17 @@ def load_engine(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
 
     Raises:
         ConfigurationError: its ``engine`` cannot be imported, or a setting cannot be used.
-        ModelLoadError: its checkpoint cannot be loaded.
+        ModelLoadError: its checkpoint cannot be loaded, or there is too little memory for it.
         DeviceLost: its device answers nothing more.
     """
     try:
         return _load(spec, settings)
     except Exception as error:
+        if is_short_of_memory(error):
+            raise ModelLoadError(
+                f"there is too little memory for {spec.checkpoint} ({_first_line(error)}): give the"
+                " worker more, or serve fewer models with it (LABELMILL_MODELS)"
+            ) from error
         if fault_of(error).ends_worker:
             raise DeviceLost(
                 f"the device failed while {spec.checkpoint} was loaded ({error}); a new process "
@@ -59,6 +64,10 @@ def _load(spec: ModelSpec, settings: EngineSettings) -> AnyEngine:
             )
             images.calibrate(budgets)
             return images
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _own(path: str) -> type[AnyEngine]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import after_setup_logger
 from celery.utils.log import get_logger
 
@@ -74,6 +78,9 @@ def make_app(settings: WorkerSettings) -> Celery:
     app.steps["worker"].add(GroupConsumer)
     app.task(_misdirected, name=TASK_NAME)
     app.task(reconcile, name=RECONCILE)
+    if os.geteuid() != 0:
+        # Celery takes an account without an entry in /etc/group, as containers have, for root.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
     return app
 
 

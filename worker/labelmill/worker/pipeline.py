@@ -17,7 +17,7 @@ from labelmill.broker.leases.doorbell import Doorbell
 from labelmill.broker.outage import Outage
 from labelmill.core import exit_codes
 from labelmill.db.database import Database
-from labelmill.engines.faults import Fault, fault_of
+from labelmill.engines.faults import Fault, fault_of, is_short_of_memory
 from labelmill.engines.load import AnyEngine
 from labelmill.worker.batcher import BatchQueue
 from labelmill.worker.commit import CommitStage
@@ -115,13 +115,16 @@ class Pipeline:
         }
 
     def start(self) -> None:
-        """Begin to take jobs."""
+        """Begin to take jobs.
+
+        Raises:
+            SystemExit: there is too little memory for threads.
+        """
         try:
             self._heartbeat.write(self.state())
         except BROKER_ERRORS as error:
             self._outage.note("heartbeat", error)
-        for thread in self._threads.values():
-            thread.start()
+        self._start_threads()
 
     def wind_down(self) -> float:
         """Stop taking, and let only the device's group go on; from any thread, once or often.
@@ -241,9 +244,21 @@ class Pipeline:
         self._join("commit", time.monotonic() + 1)
 
     def _join(self, stage: str, deadline: float) -> None:
+        if not self._threads[stage].is_alive():
+            return  # or it was never started
         self._threads[stage].join(max(0.0, deadline - time.monotonic()))
         if self._threads[stage].is_alive():
             logger.warning("the %s stage did not end within the grace time", stage)
+
+    def _start_threads(self) -> None:
+        try:
+            for thread in self._threads.values():
+                thread.start()
+        except RuntimeError as error:
+            if not is_short_of_memory(error):
+                raise
+            logger.critical("too little memory for the worker's threads (%s); it ends", error)
+            raise SystemExit(exit_codes.FAILURE) from None
 
     def _guard(self, stage: str, run: Callable[[], None]) -> None:
         # A worker without one of its stages would live on and do nothing.

@@ -70,6 +70,8 @@ local function reply(expired)
   end
   if #taken > 0 then
     redis.call('HSET', unstarted, worker, table.concat(record, ' '))
+  elseif redis.call('EXISTS', unstarted) == 1 and redis.call('ZCARD', deadlines) == 0 then
+    redis.call('DEL', unstarted)  -- of workers that died when all their jobs were done
   end
   -- Times go back as strings: Lua would send a number of this size through a 32-bit conversion
   -- on some builds, and never as a fraction.
