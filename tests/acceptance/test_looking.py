@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import redis
 from typer.testing import CliRunner
 
-from labelmill.broker.heartbeat import HeartbeatWriter
+from labelmill.broker.heartbeat import HeartbeatWriter, heartbeat_key
 from labelmill.broker.leases import Leases
 from labelmill.cli.main import app
+from labelmill.cli.probe import finds_ready
 from labelmill.client import Client
 from labelmill.core.errors import ServiceUnavailable
 
 FOREIGN_KEYS = 20_000
+HEAVY = ("redis", "typer", "rich", "pydantic", "sqlalchemy")
 
 
 @pytest.fixture
@@ -32,7 +36,8 @@ def beside_others(
     # A bare send_task, of which the ledger does not know.
     broker.lpush("other", "not a message")
     leases.bury("other", leases.take("other", 1, claim=True).leases)
-    worker = HeartbeatWriter(broker, "w@elsewhere", ["q"], lifetime=30)
+    worker = HeartbeatWriter(broker, "w@elsewhere", lifetime=30)
+    worker.models = ["q"]
     worker.write(
         worker.describe(
             groups=0, jobs=0, failed=0, in_flight=0, waiting_for=None, running={}, troubles={}
@@ -52,3 +57,48 @@ def test_no_command_walks_through_all_keys(broker: redis.Redis) -> None:
     called = {name.removeprefix("cmdstat_") for name in broker.info("commandstats")}
     assert not called & {"scan", "keys"}
     assert {"zrange", "get", "smembers"} <= called
+
+
+@pytest.mark.usefixtures("beside_others")
+def test_health_imports_next_to_nothing() -> None:
+    """What it takes is the interpreter's start and two round trips."""
+    asked = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "labelmill", "health", "--name", "w@elsewhere"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout == "alive\n"
+    imported = {line.rpartition("|")[2].strip() for line in asked.stderr.splitlines()}
+    assert "labelmill.cli.probe" in imported
+    assert not imported & set(HEAVY)
+
+
+@pytest.mark.usefixtures("beside_others")
+def test_the_probe_leaves_the_rest_to_the_command(
+    broker: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = ["--name", "w@elsewhere"]
+    assert finds_ready(named)
+    assert not finds_ready([])  # none of this host
+    assert not finds_ready(["--help"])
+    for path in ("/1", "/0?protocol=3"):
+        monkeypatch.setenv("LABELMILL_BROKER_URL", redis_url.removesuffix("/0") + path)
+        assert not finds_ready(named)
+    broker.execute_command("ACL", "SETUSER", "probe", "on", ">p@ss:word", "~labelmill:*", "+get")
+    host = redis_url.rpartition("@")[2]
+    monkeypatch.setenv(
+        "LABELMILL_BROKER_URL", f"redis://probe:p%40ss%3Aword@{host.removesuffix('/0')}"
+    )
+    assert finds_ready(named)
+    monkeypatch.setenv("LABELMILL_BROKER_URL", f"redis://probe:wrong@{host}")
+    assert not finds_ready(named)
+    broker.acl_deluser("probe")
+    monkeypatch.setenv("LABELMILL_BROKER_URL", redis_url)
+    for changed in ({"state": "loading"}, {"waiting_for": "database"}):
+        beat = json.loads(broker.get(heartbeat_key("w@elsewhere")))
+        broker.set(heartbeat_key("w@elsewhere"), json.dumps(beat | changed))
+        assert not finds_ready(named)
+        broker.set(heartbeat_key("w@elsewhere"), json.dumps(beat))
+    monkeypatch.delenv("LABELMILL_BROKER_URL")
+    assert not finds_ready(named)
