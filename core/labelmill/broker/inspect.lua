@@ -37,9 +37,20 @@ for key = FIRST_LIST, #KEYS do
   lists[#lists + 1] = found
 end
 
+-- The last one: a header of that name may stand before the properties.
+local function id_place(message)
+  local place
+  local from = math.max(1, #message - 8192)
+  repeat
+    local _, found = string.find(message, '"correlation_id":', from, true)
+    place, from = found or place, (found or 0) + 1
+  until not found
+  return place
+end
+
 local leased, given_back = {}, {}
 local function add(ids, message)
-  local _, place = string.find(message, '"correlation_id":', math.max(1, #message - 8192), true)
+  local place = id_place(message)
   if place then
     ids[#ids + 1] = string.match(message, '^(".-"),"delivery_mode"', place + 1)
       or string.match(message, '^%s*("[^"]*")', place + 1)

@@ -213,7 +213,8 @@ def _moment(text: bytes) -> datetime | None:
         moment = datetime.fromisoformat(text.decode())
     except ValueError:  # a stranger's idea of a time
         return None
-    return moment if moment.tzinfo else None
+    # With the others nobody can reckon.
+    return moment if moment.tzinfo and 2000 <= moment.year <= 9000 else None
 
 
 def _read(ids: Iterable[bytes]) -> Iterator[str]:

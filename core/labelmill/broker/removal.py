@@ -35,7 +35,7 @@ class Removal:
         """
         keys = QueueKeys(queue)
         delayed = [keys.delayed, keys.messages, keys.attempts, keys.excused]
-        forms: list[bytes | str] = [json_bytes(job_id), json.dumps(job_id)]
+        forms: list[bytes | str] = [json_bytes(job_id), json.dumps(job_id), job_id]
         for place in (delayed, *([name] for name in keys.lists)):
 
             def look(start: int, size: int, place: list[str] = place) -> tuple[int, int, int]:

@@ -2,7 +2,8 @@
 -- read: see inspect.lua.
 --
 -- KEYS  list, or: delayed, messages, attempts, excused
--- ARGV  index of the first message, how many, the id as a JSON string, the same as others write it
+-- ARGV  index of the first message, how many, the id as a JSON string, the same as others write it,
+--       the id
 -- Returns  how many messages there were, of how many bytes, how many were taken out
 
 local first, last = tonumber(ARGV[1]), ARGV[1] + ARGV[2] - 1
@@ -11,8 +12,14 @@ local count, bytes, removed = 0, 0, 0
 
 local function is_of_job(message)
   local from = math.max(1, #message - 8192)
-  return string.find(message, '"correlation_id":' .. ARGV[3], from, true)
-    or string.find(message, '"correlation_id": ' .. ARGV[4], from, true)
+  if not string.find(message, '"correlation_id":' .. ARGV[3], from, true)
+    and not string.find(message, '"correlation_id": ' .. ARGV[4], from, true) then
+    return false
+  end
+  -- What looks like it may stand elsewhere in another's message.
+  local read, found = pcall(cjson.decode, message)
+  local properties = read and type(found) == 'table' and found.properties
+  return type(properties) == 'table' and properties.correlation_id == ARGV[5]
 end
 
 local found = redis.call(delayed and 'ZRANGE' or 'LRANGE', KEYS[1], first, last)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -62,8 +63,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     Attributes:
         silence: what is too long, in seconds.
-        working: asked then for a statement that may take long, whether the server is still at it;
-            None while no statement may.
+        working: asked then, whether the server is still at the statement; None behind a pooler,
+            where it is not known whom to ask about.
     """
 
     silence = SILENCE_SECONDS
@@ -153,11 +154,11 @@ def patiently(connection: Connection) -> Iterator[None]:
     # Behind a pooler the process is known within a transaction only.
     asked = "SELECT pg_backend_pid(), set_config('statement_timeout', '0', true)"
     backend = connection.exec_driver_sql(asked).scalar_one()
-    driver.working = lambda: driver.is_working(backend)
+    before, driver.working = driver.working, partial(driver.is_working, backend)
     try:
         yield
     finally:
-        driver.working = None
+        driver.working = before
 
 
 def create_postgresql_engine(url: URL, **options: Any) -> Engine:
@@ -227,6 +228,9 @@ class _Sessions:
         connection = another()
         try:
             direct = self._set_up(connection)
+            if direct:
+                # A write may take long, too: a trigger of somebody's, a slow disk.
+                connection.working = partial(connection.is_working, connection.info.backend_pid)
             # A pooler gives each transaction another server, which has not prepared it.
             connection.prepare_threshold = self._threshold if direct else None
             # And has it a statement of that name, it is another client's: where the pooler is not

@@ -23,20 +23,17 @@ class SweepPlace(NamedTuple):
     Attributes:
         mark: what is due since before then has its row; None where nothing is known.
         resume: where the sweep before has stopped, if it had too much to look for.
+        held: since when what that sweep, and those that it went on from, have left is due.
     """
 
     mark: datetime | None
-    resume: Position | None
+    resume: Position | None = None
+    held: datetime | None = None
 
     @property
     def start(self) -> Position | None:
         """The place itself; None for the beginning of the lane."""
         return self.resume or (Position(self.mark, "") if self.mark else None)
-
-    @property
-    def is_resumed(self) -> bool:
-        """Whether it begins in the middle: then nothing is known of what is before."""
-        return self.resume is not None
 
 
 class SweepCursor:
@@ -61,17 +58,21 @@ class SweepCursor:
         with broker_errors():
             kept = cast("list[bytes | None]", self._broker.hmget(_KEY, _mark(lane), _resume(lane)))
         mark, resume = ((each or b"").decode() for each in kept)
-        due_at, _, id = resume.partition(" ")
+        held, _, place = resume.partition(" ")
+        due_at, _, id = place.partition(" ")
         return SweepPlace(
             datetime.fromisoformat(mark) if mark else None,
             Position(datetime.fromisoformat(due_at), id) if due_at else None,
+            datetime.fromisoformat(held) if held else None,
         )
 
-    def save(self, lane: Lane, mark: datetime | None, *, resume: Position | None = None) -> None:
+    def save(self, lane: Lane, place: SweepPlace) -> None:
         """Remember how far a lane is finished, and where its sweep has stopped."""
+        held = place.held.isoformat() if place.held else ""
+        resume = place.resume
         kept: dict[Any, Any] = {
-            _mark(lane): mark.isoformat() if mark else "",
-            _resume(lane): f"{resume.due_at.isoformat()} {resume.id}" if resume else "",
+            _mark(lane): place.mark.isoformat() if place.mark else "",
+            _resume(lane): f"{held} {resume.due_at.isoformat()} {resume.id}" if resume else "",
         }
         with broker_errors(), self._broker.pipeline() as pipe:
             pipe.hset(_KEY, mapping=kept)

@@ -29,7 +29,7 @@ from labelmill.broker.inspect import QueueInspector, QueueSnapshot
 from labelmill.broker.publisher import Publisher
 from labelmill.db.database import Database
 from labelmill.db.jobs import Jobs, Lane, LedgerEntry, Position
-from labelmill.recovery.cursor import SweepCursor
+from labelmill.recovery.cursor import SweepCursor, SweepPlace
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +105,10 @@ class Reconciler:
         Parameters:
             room: the most jobs to send.
         """
-        end = snapshot.most_gone_before(lane.priority, self._grace)
         place = self._cursor.get(lane)
+        latest = snapshot.most_gone_before(lane.priority, self._grace)
+        # Once an hour all is looked at, whatever the clocks of senders say.
+        end = snapshot.moment - self._grace if place.mark is None else latest
         missed, stopped_at = self._missed(lane, place.start, end, swept)
         absent = self._inspector.absent(lane.model, [each.id for each in missed]) if missed else ()
         lost = [entry for entry in missed if entry.id in absent]
@@ -120,12 +122,11 @@ class Reconciler:
                 lane.model,
                 ahead.total_seconds(),
             )
+        dues = [entry.due_at for entry in left] + ([place.held] if place.held else [])
         if stopped_at is not None:
-            self._cursor.save(lane, place.mark, resume=stopped_at)
-        elif place.is_resumed:
-            self._cursor.save(lane, place.mark)
+            self._cursor.save(lane, SweepPlace(place.mark, stopped_at, min(dues, default=None)))
         else:
-            self._cursor.save(lane, min([end - _LATE, *(entry.due_at for entry in left)]))
+            self._cursor.save(lane, SweepPlace(min([latest - _LATE, *dues])))
         return sent
 
     def _missed(

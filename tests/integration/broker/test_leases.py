@@ -11,6 +11,7 @@ import redis
 from labelmill.broker.inspect import QueueInspector
 from labelmill.broker.leases import MAX_LEASES, LeaseKeeper, Leases, Taken, portions
 from labelmill.broker.queues import QueueKeys
+from tests.support.leases import SettledLeases
 from tests.support.waiting import wait_for
 
 KEYS = QueueKeys("q")
@@ -18,7 +19,7 @@ KEYS = QueueKeys("q")
 
 @pytest.fixture
 def leases(broker: redis.Redis) -> Leases:
-    return Leases(broker, duration=30)
+    return SettledLeases(broker, duration=30)
 
 
 def push(broker: redis.Redis, *messages: str, list_number: int = 0) -> None:
@@ -119,15 +120,23 @@ def test_nothing_is_kept_of_a_worker_that_died_with_all_its_jobs_done(
     assert not broker.exists(KEYS.unstarted)
 
 
-def test_a_start_whose_reply_was_lost_brings_the_same_group(
-    broker: redis.Redis, leases: Leases
+def test_who_asks_for_the_next_group_has_begun_with_the_last_one(
+    broker: redis.Redis, leases: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Though the note of that did not get to Redis."""
+    monkeypatch.setattr(leases._notes, "send", lambda *_: None)
     push(broker, "a")
-    lose_a_reply(leases)
-    assert leases._start(keys=[KEYS.unstarted], args=[leases._worker, 1]) == 1
-    push(broker, "b")
-    assert messages(leases.take("q", 9, claim=True)) == [b"a"]
-    assert messages(leases.take("q", 9, claim=True)) == [b"b"]
+    leases.take("q", 1, claim=True)
+    assert leases.take("q", 1, claim=True).leases == []
+    expire(broker)
+    assert SettledLeases(broker, 30).take("q", 1, claim=True).leases[0].starts == 2
+
+
+def test_a_note_that_redis_does_not_take_harms_nobody(broker: redis.Redis, leases: Leases) -> None:
+    for number in range(3):
+        push(broker, f"m{number}")
+        assert messages(leases.take("q", 1, claim=True)) == [b"m%d" % number]
+        broker.client_kill_filter(_type="normal", skipme=True)
 
 
 def test_a_group_that_nobody_began_goes_back_as_if_never_taken(
@@ -174,12 +183,31 @@ def test_after_a_standstill_workers_have_a_moment_to_renew(
     kept, lost = leases.take("q", 2, claim=True).leases
     expire(broker)
     broker.delete(KEYS.seen)  # as it is when nobody could ask for half a lease
-    other = Leases(broker, 30)
+    other = SettledLeases(broker, 30)
     push(broker, "c")
     assert messages(other.take("q", 9, claim=True)) == [b"c"]
     assert leases.renew("q", [kept]) == set()
     broker.zadd(KEYS.deadlines, {lost.delivery: 1})
     assert messages(other.take("q", 9, claim=True)) == [b"b"]
+
+
+def test_a_standstill_is_forgiven_once(broker: redis.Redis) -> None:
+    """Or busy workers, which seldom ask, would never claim what a dead one has left."""
+    dead, busy = SettledLeases(broker, 0.5), SettledLeases(broker, 0.5)
+    push(broker, "a")
+    dead.take("q", 1, claim=True)
+    expire(broker)
+    broker.delete(KEYS.seen)
+    assert busy.take("q", 1, claim=True).leases == []
+    wait_for(lambda: broker.zcount(KEYS.deadlines, "-inf", now_ms(broker)))
+    broker.delete(KEYS.seen)
+    [lease] = busy.take("q", 1, claim=True).leases
+    assert (lease.message, lease.starts) == (b"a", 2)
+
+
+def now_ms(broker: redis.Redis) -> int:
+    seconds, microseconds = broker.time()
+    return int(seconds * 1000 + microseconds // 1000)
 
 
 @pytest.mark.parametrize("key", ["messages", "attempts", "excused", "unstarted", "delayed"])

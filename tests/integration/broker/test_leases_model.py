@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
 
 from labelmill.broker.leases import Lease, Leases, Taken
 from labelmill.broker.queues import QueueKeys
+from tests.support.leases import SettledLeases
 
 KEYS = QueueKeys("q")
 WORKERS = ("first", "second")
@@ -92,9 +94,10 @@ class Model:
 class LeasesMachine(RuleBasedStateMachine):
     """Two workers with leases in their hands, some of which they have lost without knowing."""
 
-    def __init__(self, broker: redis.Redis) -> None:
+    def __init__(self, broker: redis.Redis, leases: dict[str, Leases]) -> None:
         super().__init__()
         self.broker = broker
+        self.leases = leases
         self.model = Model()
         self.published: list[bytes] = []
         self.numbers = count()
@@ -103,7 +106,8 @@ class LeasesMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.broker.flushall()
-        self.leases = {name: Leases(self.broker, duration=3600) for name in WORKERS}
+        for leases in self.leases.values():
+            leases._calls.clear()
 
     @rule(number=st.sampled_from([1, 2]))
     def publish(self, number: int) -> None:
@@ -145,18 +149,20 @@ class LeasesMachine(RuleBasedStateMachine):
 
     def _restore_unstarted(self) -> None:
         """Those go back as if never taken whose lease ended before their worker knew of them."""
+        unbegun: list[bytes] = []
         for worker in list(self.model.unstarted):
             group = self.model.still_unstarted(worker)
             if group and self.model.deliveries[group[0]].state is not State.EXPIRED:
                 continue
             del self.model.unstarted[worker]
-            for name in reversed(group):
-                delivery = self.model.deliveries[name]
-                if delivery.attempt == 1:
-                    self.model.lists[delivery.list_number].insert(0, delivery.message)
-                    del self.model.deliveries[name]
-                else:
-                    delivery.excused.add(delivery.attempt)
+            unbegun += group
+        for name in sorted(unbegun, key=int, reverse=True):
+            delivery = self.model.deliveries[name]
+            if delivery.attempt == 1:
+                self.model.lists[delivery.list_number].insert(0, delivery.message)
+                del self.model.deliveries[name]
+            else:
+                delivery.excused.add(delivery.attempt)
 
     def _taken_anew(self, taken: Taken, limit: int, claim: bool) -> None:
         expired = self.model.of(State.EXPIRED)
@@ -280,7 +286,9 @@ class LeasesMachine(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def crash(self, worker: str) -> None:
         self.hands[worker] = []
-        self.leases[worker] = Leases(self.broker, duration=3600)
+        # The next one of that name is another worker.
+        self.leases[worker]._worker = secrets.token_hex(8)
+        self.leases[worker]._calls.clear()
         if worker in self.model.unstarted:
             self.model.unstarted[f"dead {next(self.numbers)}"] = self.model.unstarted.pop(worker)
 
@@ -319,7 +327,8 @@ class LeasesMachine(RuleBasedStateMachine):
 
 def test_the_leases_do_what_their_model_does(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as broker:
+        leases: dict[str, Leases] = {name: SettledLeases(broker, 3600) for name in WORKERS}
         run_state_machine_as_test(
-            lambda: LeasesMachine(broker),
-            settings=settings(max_examples=60, stateful_step_count=40, deadline=None),
+            lambda: LeasesMachine(broker, leases),
+            settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
         )

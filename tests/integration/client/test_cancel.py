@@ -56,6 +56,17 @@ def test_a_job_that_waits_is_taken_out_of_its_queue(
         client.submit_text("q", "x", id=job_id)
 
 
+def test_what_only_looks_like_it_stays(client: Client, broker: redis.Redis) -> None:
+    job_id = client.submit_text("q", "x", id="a")
+    [ours] = broker.lrange("q", 0, -1)
+    other = b'{"headers": {"correlation_id":"a"}, "properties": {"correlation_id":"b"}}'
+    broker.lpush("q", other)
+    assert QueueInspector(broker).absent("q", ["a", "b"]) == set()
+    assert client.cancel(job_id)
+    assert broker.lrange("q", 0, -1) == [other]
+    assert ours != other
+
+
 def test_a_job_that_is_delayed(client: Client, broker: redis.Redis) -> None:
     soon = datetime.now(UTC) + timedelta(hours=1)
     ids = [client.submit_text("q", "later", eta=soon) for _ in range(3)]

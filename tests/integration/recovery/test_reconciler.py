@@ -155,6 +155,16 @@ def test_a_bare_message_of_2099_has_nothing_sent_twice(
     assert broker.llen("q") == 700
 
 
+@pytest.mark.parametrize("year", ["0001", "1970", "9999"])
+def test_a_time_that_nobody_can_reckon_with_hides_nothing(
+    reconciler: Reconciler, database: Database, broker: redis.Redis, year: str
+) -> None:
+    bare = b'{"headers": {"enqueued_at": "%b-01-01T00:00:00+00:00"}}' % year.encode()
+    broker.lpush("a", bare)
+    database.jobs.add([a_job("in a", model="a"), a_job("in q")])
+    assert reconciler.sweep().sent == 2
+
+
 def test_a_servers_clock_that_is_ahead_has_nothing_sent_twice(
     database: Database, broker: redis.Redis, redis_url: str, database_url: str
 ) -> None:

@@ -15,7 +15,8 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -88,7 +89,7 @@ class Leases:
         self._worker = secrets.token_hex(8)
         self._calls: dict[str, int] = {}
         self._take = _script(broker, "take")
-        self._start = _script(broker, "start")
+        self._notes = _Notes(broker, _text("start"))
         self._renew = _script(broker, "renew")
         self._ack = _script(broker, "ack")
         self._release = _script(broker, "release")
@@ -118,13 +119,14 @@ class Leases:
         """
         call = self._calls.setdefault(queue, 1)
         taken = self._hand_out(queue, limit, call, claim=claim)
-        if not taken.leases:
-            return taken
-        lost: set[bytes] = set()
-        if not self._start(keys=[QueueKeys(queue).unstarted], args=[self._worker, call]):
-            lost = self.renew(queue, taken.leases)
-        self._calls[queue] = call + 1
-        return replace(taken, leases=[each for each in taken.leases if each.delivery not in lost])
+        if taken.leases:
+            self._calls[queue] = call + 1
+            self._notes.send(QueueKeys(queue).unstarted, self._worker, call)
+        return taken
+
+    def settle(self) -> None:
+        """Return once Redis has noted which groups were begun."""
+        self._notes.settle()
 
     def _hand_out(self, queue: str, limit: int, call: int, *, claim: bool) -> Taken:
         keys = QueueKeys(queue)
@@ -222,15 +224,18 @@ class Leases:
         return released
 
     def leave(self) -> None:
-        """Take back what was noted of the last groups; those not begun go back when they expire.
+        """Take back what was noted of the last groups, and give up a connection.
+
+        A group whose reply was lost goes back when its lease expires.
 
         Raises:
             redis.RedisError: Redis does not answer.
         """
+        self._notes.close()
         for queue, call in self._calls.items():
             key = QueueKeys(queue).unstarted
             kept = cast("bytes | None", self._broker.hget(key, self._worker))
-            if kept is not None and kept.startswith(b"%d+" % (call - 1)):
+            if kept is not None and kept.startswith((b"%d+" % (call - 1), b"%d " % (call - 1))):
                 self._broker.hdel(key, self._worker)
 
     def delay(self, lease: Lease, eta: datetime) -> bool:
@@ -272,6 +277,43 @@ class Leases:
         self._clock_offset = server_time - time.monotonic()
 
 
+class _Notes:
+    """Notes that groups were begun, without waiting for the answers.
+
+    What is sent gets there, though the job should end this process at once. A note that does not,
+    because Redis is away at that moment, is made up for by the next take of the same worker.
+    """
+
+    def __init__(self, broker: redis.Redis, script: str) -> None:
+        self._connection: Any = broker.connection_pool.make_connection()
+        self._script = script  # whole, as nobody is there to send it again to one who forgot it
+        self._awaited = False
+
+    def send(self, key: str, worker: str, call: int) -> None:
+        self.settle()
+        with self._closing_on_errors():
+            self._connection.send_command("EVAL", self._script, 1, key, worker, call)
+            self._awaited = True
+
+    def settle(self) -> None:
+        """Read the last answer."""
+        if self._awaited:
+            self._awaited = False
+            with self._closing_on_errors():
+                self._connection.read_response()
+
+    def close(self) -> None:
+        self._awaited = False
+        self._connection.disconnect()
+
+    @contextmanager
+    def _closing_on_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError):
+            self.close()
+
+
 def portions(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     """The items in as few portions of at most :data:`MAX_LEASES` as there can be."""
     return (items[start : start + MAX_LEASES] for start in range(0, len(items), MAX_LEASES))
@@ -285,4 +327,8 @@ def _tokens(leases: Iterable[Lease]) -> Iterable[bytes | int]:
 
 def _script(broker: redis.Redis, name: str) -> redis.commands.core.Script:
     # redis-py sends the digest, and the text again to a server that does not know it.
-    return broker.register_script(Path(__file__).with_name(f"{name}.lua").read_text())
+    return broker.register_script(_text(name))
+
+
+def _text(name: str) -> str:
+    return Path(__file__).with_name(f"{name}.lua").read_text(encoding="utf-8")

@@ -1,10 +1,9 @@
 -- Note that a worker has the group that it was handed, and begins with it: from now on a lease that
--- expires counts as an attempt. The record stays until the worker's next call, which says that this
--- reply has come.
+-- expires counts as an attempt. The record stays until the worker's next call, which says the same.
 --
 -- KEYS  unstarted
 -- ARGV  the worker, the number of its call
--- Returns  1, or 0 where it is not known: its lease has ended
+-- Returns  1, or 0 where there is nothing to note: its lease has ended, or it has called again
 
 local worker, call = ARGV[1], ARGV[2]
 local kept = redis.call('HGET', KEYS[1], worker)

@@ -75,7 +75,7 @@ local function reply(expired)
   end
   -- Times go back as strings: Lua would send a number of this size through a 32-bit conversion
   -- on some builds, and never as a fraction.
-  return {string.format('%.0f', now), expired, string.format('%.0f', next_due()), taken, forgiven}
+  return {string.format('%.0f', now), expired, string.format('%.0f', math.ceil(next_due())), taken, forgiven}
 end
 
 -- The deliveries of a record that are still as it says: delivery, attempt, list, …
@@ -107,43 +107,50 @@ end
 
 -- Give back the groups whose lease ended before their worker began with them.
 local function restore_unstarted()
+  local unbegun, ended = {}, {}
   local records = redis.call('HGETALL', unstarted)
   for i = 1, #records, 2 do
     local group = still_leased(records[i + 1])
     local deadline = group[1] and tonumber(redis.call('ZSCORE', deadlines, group[1][1]) or 0)
     if not deadline or deadline <= now then
-      for j = is_started(records[i + 1]) and 0 or #group, 1, -1 do
-        local delivery, attempt, list = unpack(group[j])
-        if attempt == '1' then
-          redis.call('RPUSH', KEYS[FIRST_LIST - 1 + list], redis.call('HGET', messages, delivery))
-          redis.call('HDEL', messages, delivery)
-          redis.call('HDEL', attempts, delivery)
-          redis.call('ZREM', deadlines, delivery)
-        else
-          redis.call('HSET', excused, delivery,
-            (redis.call('HGET', excused, delivery) or ' ') .. attempt .. ' ')
-          redis.call('ZADD', deadlines, 0, delivery)
-        end
+      for _, each in ipairs(is_started(records[i + 1]) and {} or group) do
+        unbegun[#unbegun + 1] = each
       end
-      redis.call('HDEL', unstarted, records[i])
+      ended[#ended + 1] = records[i]
     end
+  end
+  -- The newest first, so that the oldest ends at the head.
+  table.sort(unbegun, function(one, other) return tonumber(one[1]) > tonumber(other[1]) end)
+  for _, each in ipairs(unbegun) do
+    local delivery, attempt, list = unpack(each)
+    if attempt == '1' then
+      redis.call('RPUSH', KEYS[FIRST_LIST - 1 + list], redis.call('HGET', messages, delivery))
+      redis.call('HDEL', messages, delivery)
+      redis.call('HDEL', attempts, delivery)
+      redis.call('ZREM', deadlines, delivery)
+    else
+      redis.call('HSET', excused, delivery,
+        (redis.call('HGET', excused, delivery) or ' ') .. attempt .. ' ')
+      redis.call('ZADD', deadlines, 0, delivery)
+    end
+  end
+  for _, each in ipairs(ended) do
+    redis.call('HDEL', unstarted, each)
   end
 end
 
 -- Where nobody could ask for a while, most likely nobody could renew either: a server that stood
--- still for longer than a lease must not take all workers for dead. They get a moment to renew.
+-- still for longer than a lease must not take all workers for dead. They get a moment to renew, once:
+-- a deadline that was put off has half a millisecond in it, until it is renewed.
 local function forgive_a_standstill()
   if redis.call('EXISTS', seen) == 1 then
     return
   end
-  local moment = math.min(lease, 3000)
-  local late = redis.call('ZRANGEBYSCORE', deadlines, '(0', now)
-  for _, delivery in ipairs(late) do
-    redis.call('ZADD', deadlines, now + moment, delivery)
-  end
-  if #late > 0 then
-    -- Who looks after that moment must not find a standstill again.
-    redis.call('SET', seen, 1, 'PX', string.format('%.0f', usual + 3 * moment))
+  local late = redis.call('ZRANGEBYSCORE', deadlines, '(0', now, 'WITHSCORES')
+  for i = 1, #late, 2 do
+    if tonumber(late[i + 1]) % 1 == 0 then
+      redis.call('ZADD', deadlines, string.format('%.1f', now + math.min(lease, 3000) + 0.5), late[i])
+    end
   end
 end
 
@@ -160,8 +167,8 @@ if kept and string.match(kept, '^%d+') == call then
   if #taken > 0 then
     return reply(0)
   end
-elseif kept and is_started(kept) then
-  redis.call('HDEL', unstarted, worker)
+elseif kept then
+  redis.call('HDEL', unstarted, worker)  -- who asks for the next group has the last one
 end
 
 forgive_a_standstill()
