@@ -69,7 +69,8 @@ TREE = {
     "How to": [
         *(f"how-to/{name}" for name in ("enqueue", "fastapi", "django", "flask", "celery", "test")),
         *(f"how-to/{name}" for name in ("bulk", "results", "gateway", "page", "webhooks")),
-        *(f"how-to/{name}" for name in ("engine", "scale", "gpu", "deploy", "redis", "benchmark")),
+        *(f"how-to/{name}" for name in ("engine", "scale", "gpu", "deploy", "redis", "database")),
+        "how-to/benchmark",
     ],
     "Why": [
         *(f"explanation/{name}" for name in ("architecture", "job", "promise", "faults")),
