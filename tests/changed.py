@@ -66,6 +66,7 @@ STARTS: dict[str, list[str]] = {
     "tests.faults.test_gateway": ["labelmill.cli.serve"],
     "tests.faults.test_limits": ["labelmill.cli", "labelmill.engines.text"],
     "tests.faults.test_other_queues": ["labelmill.cli.status"],
+    "tests.acceptance.test_looking": ["labelmill.cli.health"],
     "tests.faults.test_redis_data": ["labelmill.local"],
     "tests.faults.test_refused_rows": ["labelmill.cli"],
     "tests.faults.test_remote_control": ["labelmill.worker"],

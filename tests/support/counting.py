@@ -71,5 +71,5 @@ def wait_until_nothing_is_left(
     mine = [*keys.lists, *books, keys.excused]
     wait_for(lambda: broker.exists(*mine) == 0, timeout)
     # A worker that was killed leaves a note of its last group: that it had begun with it.
-    assert all(b"+" in note.split()[0] for note in broker.hvals(keys.unstarted))
+    wait_for(lambda: all(b"+" in note.split()[0] for note in broker.hvals(keys.unstarted)))
     assert not broker.exists("unacked")

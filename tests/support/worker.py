@@ -14,6 +14,7 @@ import redis
 
 from labelmill.broker.heartbeat import heartbeat_of, is_ready
 from labelmill.client import Client
+from tests.support.signals import inheriting
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,8 @@ class Workers:
         name = f"w{len(self.started) + 1}@{self.place}"
         words = command or (sys.executable, "-m", "labelmill", "worker", "--name", name)
         log = self.folder / f"{name}.log"
-        with log.open("wb") as output:
+        # As from a terminal, whatever the tests themselves are started by.
+        with log.open("wb") as output, inheriting(signal.SIG_DFL):
             process = subprocess.Popen(
                 [word.replace("%n", name) for word in words],
                 stdin=subprocess.DEVNULL,

@@ -52,8 +52,8 @@ def _finds_ready(broker_url: str, name: str | None, host: str) -> bool:
         if url.password is not None:
             user = [unquote(url.username)] if url.username else []
             _ask(stream, "AUTH", *user, unquote(url.password))
-        if url.path.strip("/"):
-            _ask(stream, "SELECT", url.path.strip("/"))
+        if (number := url.path.strip("/")) not in ("", "0"):
+            _ask(stream, "SELECT", number)
         if name is None:
             names = [each.decode() for each in _ask(stream, "ZRANGE", _WORKERS, "0", "-1")]
         else:

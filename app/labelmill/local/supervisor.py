@@ -7,9 +7,11 @@ import math
 import os
 import queue
 import signal
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -165,6 +167,7 @@ class Supervisor:
             return
         elif number == signal.SIGHUP:
             if self._had_terminal and not _is_terminal():
+                _write_nowhere()
                 self._stop("the terminal has ended")
             else:
                 logger.info("one worker after the other is ended, and started again")
@@ -391,6 +394,18 @@ def worst(ends: Iterable[int]) -> int:
         if telling in found:
             return telling
     return max(found, default=0)
+
+
+def _write_nowhere() -> None:
+    """Let what is still said go nowhere: written to a terminal that is gone, it is a failure."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        with suppress(OSError):
+            os.ttyname(number)
+            continue  # another terminal, which is there
+        if stat.S_ISCHR(os.fstat(number).st_mode):
+            os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _is_terminal() -> bool:
