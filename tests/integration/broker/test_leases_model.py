@@ -330,5 +330,5 @@ def test_the_leases_do_what_their_model_does(redis_url: str) -> None:
         leases: dict[str, Leases] = {name: SettledLeases(broker, 3600) for name in WORKERS}
         run_state_machine_as_test(
             lambda: LeasesMachine(broker, leases),
-            settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
+            settings=settings(max_examples=60, stateful_step_count=40, deadline=None),
         )
