@@ -210,8 +210,10 @@ def test_what_was_ignored_at_the_start_stays_ignored(workers: Workers) -> None:
         "webhook": "",
     }
     workers.configure(webhook_url="http://127.0.0.1:1/", webhook_secret="whsec_" + "A" * 32)
-    with inheriting(signal.SIG_IGN):
-        started = {name: workers.start(*words, wait=False) for name, words in commands.items()}
+    started = {
+        name: workers.start(*words, wait=False, inherited=signal.SIG_IGN)
+        for name, words in commands.items()
+    }
     for name, process in started.items():
         wait_for(lambda name=name, process=process: ready[name] in process.text())  # type: ignore[misc]
     with workers.broker() as broker:

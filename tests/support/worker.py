@@ -102,13 +102,21 @@ class Workers:
         words = ("-m", "tests.support.faulty", fault, argument, "worker", "--name", "%n")
         return self.start(sys.executable, *words, wait=wait)
 
-    def start(self, *command: str, wait: bool = True) -> WorkerProcess:
-        """Start a worker; by default ``labelmill worker``, and wait until it is ready."""
+    def start(
+        self,
+        *command: str,
+        wait: bool = True,
+        inherited: signal.Handlers = signal.SIG_DFL,
+    ) -> WorkerProcess:
+        """Start a worker; by default ``labelmill worker``, and wait until it is ready.
+
+        Parameters:
+            inherited: what it finds set for a terminal's signals, whatever the tests found.
+        """
         name = f"w{len(self.started) + 1}@{self.place}"
         words = command or (sys.executable, "-m", "labelmill", "worker", "--name", name)
         log = self.folder / f"{name}.log"
-        # As from a terminal, whatever the tests themselves are started by.
-        with log.open("wb") as output, inheriting(signal.SIG_DFL):
+        with log.open("wb") as output, inheriting(inherited):
             process = subprocess.Popen(
                 [word.replace("%n", name) for word in words],
                 stdin=subprocess.DEVNULL,

@@ -140,8 +140,7 @@ def start(workers: Workers) -> Iterator[Start]:
 
         def started(*options: str, inherited: signal.Handlers = signal.SIG_DFL) -> Group:
             words = (sys.executable, "-m", "labelmill", "worker", *options)
-            with inheriting(inherited):
-                group = Group(workers, workers.start(*words, wait=False))
+            group = Group(workers, workers.start(*words, wait=False, inherited=inherited))
             groups.callback(group.kill)
             return group
 
