@@ -16,7 +16,6 @@ import pytest
 from labelmill.broker.announcements import STREAM
 from labelmill.broker.heartbeat import heartbeat_key, heartbeat_of, heartbeats, is_ready
 from labelmill.core import exit_codes
-from tests.support.signals import inheriting
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, WorkerProcess, Workers
 
@@ -101,8 +100,7 @@ def loaded(workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def start_loading(workers: Workers, *words: str) -> WorkerProcess:
     """Start a worker, and wait until it loads."""
-    with inheriting(signal.SIG_DFL):
-        worker = workers.start(*words, wait=False)
+    worker = workers.start(*words, wait=False)
     wait_for(lambda: "loading scripted" in worker.text())
     return worker
 
@@ -171,8 +169,7 @@ def test_what_ends_up_while_it_starts_ends_its_children(
 
 
 def start_up(workers: Workers) -> WorkerProcess:
-    with inheriting(signal.SIG_DFL):
-        return workers.start(sys.executable, "-m", "labelmill", "up", wait=False)
+    return workers.start(sys.executable, "-m", "labelmill", "up", wait=False)
 
 
 def children(up: WorkerProcess) -> list[psutil.Process]:
@@ -183,8 +180,7 @@ def children(up: WorkerProcess) -> list[psutil.Process]:
 
 
 def test_one_signal_ends_a_worker_in_good_order_and_tells_which(workers: Workers) -> None:
-    with inheriting(signal.SIG_DFL):
-        started = [workers.start(wait=False) for _ in range(2)]
+    started = [workers.start(wait=False) for _ in range(2)]
     codes = {signal.SIGTERM: 0, signal.SIGINT: 1}  # the second as Celery's workers do
     for worker, (number, code) in zip(started, codes.items(), strict=True):
         workers.wait_ready(worker)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from labelmill.broker.leases import Leases, leases
 from labelmill.broker.queues import QueueKeys
@@ -36,19 +33,9 @@ def digest(script: str) -> bytes:
     return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
 
-@pytest.fixture
-def proxy(redis_server: RedisServer, workers: Workers) -> Iterator[Proxy]:
-    """The workers' way to Redis; the tests' own is another."""
-    with Proxy(redis_server.port) as proxy:
-        workers.producers_url = workers.broker_url
-        workers.broker_url = proxy.url_of(workers.broker_url)
-        workers.configure(SCRIPTED_MODELS + "group_size = 4\n", lease_seconds="6", max_attempts="1")
-        yield proxy
-        workers.stop()
-
-
 def test_no_lost_reply_is_held_against_a_job(workers: Workers, proxy: Proxy) -> None:
     """With one attempt for each job, any that counted for nothing would poison it."""
+    workers.configure(SCRIPTED_MODELS + "group_size = 4\n", lease_seconds="6", max_attempts="1")
     worker = workers.start()
     with workers.client() as client, workers.broker() as broker:
         freeze_results(database_of(client))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import celery
@@ -28,16 +27,6 @@ from tests.support.waiting import wait_for
 from tests.support.worker import WorkerProcess, Workers
 
 LOADING = b"-LOADING Redis is loading the dataset in memory\r\n"
-
-
-@pytest.fixture
-def proxy(redis_server: RedisServer, workers: Workers) -> Iterator[Proxy]:
-    """The workers' way to Redis; the tests' own is another."""
-    with Proxy(redis_server.port) as proxy:
-        workers.producers_url = workers.broker_url
-        workers.broker_url = proxy.url_of(workers.broker_url)
-        yield proxy
-        workers.stop()
 
 
 def submit(client: Client, number: int, text: str = "pause") -> list[str]:

@@ -16,7 +16,6 @@ from tests.support.counting import (
     rows_of,
     wait_until_nothing_is_left,
 )
-from tests.support.signals import inheriting
 from tests.support.waiting import wait_for
 from tests.support.worker import SCRIPTED_MODELS, Workers
 
@@ -30,8 +29,7 @@ def test_leaving_at_once_loses_nothing(
     workers: Workers, tmp_path: Path, signals: list[signal.Signals]
 ) -> None:
     workers.configure(lease_seconds="1", shutdown_grace="600")
-    with inheriting(signal.SIG_DFL):
-        worker = workers.start()
+    worker = workers.start()
     with workers.client() as client, workers.broker() as broker:
         freeze_results(database_of(client))
         held = client.submit_text("scripted", f"hold {tmp_path / 'go'}")

@@ -10,5 +10,5 @@ class SettledLeases(Leases):
 
     def take(self, queue: str, limit: int, *, claim: bool) -> Taken:
         taken = super().take(queue, limit, claim=claim)
-        self.settle()
+        self._notes.settle()
         return taken

@@ -16,6 +16,9 @@ import redis
 from labelmill.broker.connection import broker_errors
 from labelmill.broker.parts import parts
 from labelmill.broker.queues import PRIORITY_STEPS, QueueKeys
+from labelmill.broker.scripts import script
+
+_FOLDER = Path(__file__).parent
 
 _ASKED = 99  # of the oldest messages of a list, when they were sent
 
@@ -31,7 +34,6 @@ class QueueSnapshot:
 
     keys: QueueKeys
     moment: datetime
-    waiting: int
     sent: dict[str, list[datetime]]
     leased: frozenset[str]
     given_back: frozenset[str]
@@ -86,8 +88,8 @@ class QueueInspector:
 
     def __init__(self, broker: redis.Redis) -> None:
         self._broker = broker
-        self._look = _script(broker, "inspect")
-        self._ids = _script(broker, "ids")
+        self._look = script(broker, _FOLDER / "message.lua", _FOLDER / "inspect.lua")
+        self._ids = script(broker, _FOLDER / "message.lua", _FOLDER / "ids.lua")
 
     def now(self) -> datetime:
         """The server's time.
@@ -157,10 +159,9 @@ class QueueInspector:
         return QueueSnapshot(
             keys,
             moment=datetime.fromtimestamp(int(microseconds) / 1e6, UTC),
-            waiting=sum(waiting for waiting, *_ in lists),
             sent={
                 name: [moment for each in times if (moment := _moment(each))]
-                for name, (_, *times) in zip(keys.lists, lists, strict=True)
+                for name, times in zip(keys.lists, lists, strict=True)
             },
             leased=frozenset(_read(leased)),
             given_back=frozenset(_read(given_back)),
@@ -193,10 +194,6 @@ class QueueInspector:
 
 
 _COUNTS = len(PRIORITY_STEPS) + 3
-
-
-def _script(broker: redis.Redis, name: str) -> redis.commands.core.Script:
-    return broker.register_script(Path(__file__).with_name(f"{name}.lua").read_text())
 
 
 def _count(replies: list[Any]) -> QueueCount:

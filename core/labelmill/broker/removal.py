@@ -10,7 +10,10 @@ import redis
 from labelmill.broker.connection import broker_errors
 from labelmill.broker.parts import parts
 from labelmill.broker.queues import QueueKeys
+from labelmill.broker.scripts import script
 from labelmill.core.text import json_bytes
+
+_FOLDER = Path(__file__).parent
 
 
 class Removal:
@@ -21,8 +24,7 @@ class Removal:
     """
 
     def __init__(self, broker: redis.Redis) -> None:
-        text = Path(__file__).with_name("remove.lua").read_text(encoding="utf-8")
-        self._remove = broker.register_script(text)
+        self._remove = script(broker, _FOLDER / "message.lua", _FOLDER / "remove.lua")
 
     def remove(self, queue: str, job_id: str) -> bool:
         """Take out the messages of a job that wait or are delayed; whether there was one.

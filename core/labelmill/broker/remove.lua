@@ -1,5 +1,4 @@
--- Take a job's messages out of a part of a list, or of the delayed ones. Only the end of a message is
--- read: see inspect.lua.
+-- Take a job's messages out of a part of a list, or of the delayed ones; message.lua stands before it.
 --
 -- KEYS  list, or: delayed, messages, attempts, excused
 -- ARGV  index of the first message, how many, the id as a JSON string, the same as others write it,
@@ -11,7 +10,7 @@ local delayed = #KEYS > 1
 local count, bytes, removed = 0, 0, 0
 
 local function is_of_job(message)
-  local from = math.max(1, #message - 8192)
+  local from = math.max(1, #message - ENDING)
   if not string.find(message, '"correlation_id":' .. ARGV[3], from, true)
     and not string.find(message, '"correlation_id": ' .. ARGV[4], from, true) then
     return false

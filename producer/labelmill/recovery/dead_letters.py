@@ -24,6 +24,7 @@ from labelmill.broker import message
 from labelmill.broker.connection import broker_errors
 from labelmill.broker.older import keys_of_older
 from labelmill.broker.queues import DEAD_LISTS, QueueKeys
+from labelmill.broker.scripts import script
 from labelmill.core.errors import JobError
 from labelmill.core.ids import MAX_ID_LENGTH
 from labelmill.core.job import MAX_PRIORITY, SubmittedJob
@@ -73,7 +74,7 @@ class DeadLetters:
     def __init__(self, broker: redis.Redis, database: Database) -> None:
         self._broker = broker
         self._database = database
-        self._replay = broker.register_script(_SCRIPT.read_text())
+        self._replay = script(broker, _SCRIPT)
 
     def queues(self) -> list[str]:
         """The queues that have dead letters.

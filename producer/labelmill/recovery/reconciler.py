@@ -94,7 +94,7 @@ class Reconciler:
                 logger.warning("the queue %s is not swept: %s", queue, counted.refusal)
                 continue
             snapshot = self._inspector.snapshot(queue, held=False)
-            room = max(0, self._most_waiting - snapshot.waiting)
+            room = max(0, self._most_waiting - counted.depth["waiting"])
             for lane in lanes:
                 room -= self._sweep_lane(lane, snapshot, room, swept)
         return swept

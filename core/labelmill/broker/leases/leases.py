@@ -25,11 +25,14 @@ import redis
 
 from labelmill.broker.announcements import STREAM, JobFinished, encode
 from labelmill.broker.queues import DEAD_LISTS, QueueKeys
+from labelmill.broker.scripts import script, text_of
 from labelmill.core.text import storable_text
 
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
+
+_FOLDER = Path(__file__).parent
 
 #: The most leases of one call: more would hold up the server, and everybody with it.
 MAX_LEASES = 1024
@@ -79,7 +82,6 @@ class Leases:
 
     def __init__(self, broker: redis.Redis, duration: float, entries_kept: int = 0) -> None:
         self.duration = duration
-        self._broker = broker
         self._entries_kept = entries_kept
         self._unannounced = 0
         self._milliseconds = int(duration * 1000)
@@ -88,12 +90,12 @@ class Leases:
         # used until its group is known to be here, so that a call can be repeated.
         self._worker = secrets.token_hex(8)
         self._calls: dict[str, int] = {}
-        self._take = _script(broker, "take")
-        self._notes = _Notes(broker, _text("start"))
-        self._renew = _script(broker, "renew")
-        self._ack = _script(broker, "ack")
-        self._release = _script(broker, "release")
-        self._delay = _script(broker, "delay")
+        self._take = script(broker, _FOLDER / "take.lua")
+        self._notes = _Notes(broker, text_of(_FOLDER / "start.lua"))
+        self._renew = script(broker, _FOLDER / "renew.lua")
+        self._ack = script(broker, _FOLDER / "ack.lua")
+        self._release = script(broker, _FOLDER / "release.lua")
+        self._delay = script(broker, _FOLDER / "delay.lua")
         seconds, microseconds = broker.time()
         self._set_clock(seconds + microseconds / 1e6)
 
@@ -123,10 +125,6 @@ class Leases:
             self._calls[queue] = call + 1
             self._notes.send(QueueKeys(queue).unstarted, self._worker, call)
         return taken
-
-    def settle(self) -> None:
-        """Return once Redis has noted which groups were begun."""
-        self._notes.settle()
 
     def _hand_out(self, queue: str, limit: int, call: int, *, claim: bool) -> Taken:
         keys = QueueKeys(queue)
@@ -323,12 +321,3 @@ def _tokens(leases: Iterable[Lease]) -> Iterable[bytes | int]:
     for lease in leases:
         yield lease.delivery
         yield lease.attempt
-
-
-def _script(broker: redis.Redis, name: str) -> redis.commands.core.Script:
-    # redis-py sends the digest, and the text again to a server that does not know it.
-    return broker.register_script(_text(name))
-
-
-def _text(name: str) -> str:
-    return Path(__file__).with_name(f"{name}.lua").read_text(encoding="utf-8")
