@@ -96,7 +96,7 @@ def encode(job: SubmittedJob) -> bytes:
 
 # What the jobs that are sent together have in common is made once for all of them, and the rest
 # put into it: one document a job takes three times as long. The id is followed by delivery_mode, by
-# which inspect.lua finds its end.
+# which message.lua finds its end.
 _ENVELOPE = (
     b'{"body":"%b","content-encoding":"utf-8","content-type":"application/json",'
     b'"headers":{"id":%b,"root_id":%b,%b},'
